@@ -1,8 +1,8 @@
 """Trains in processes that are forked when all is imported, so that a start takes no seconds; they die when they are told to.
 
-It reads a line of JSON for each process from standard input: ``config`` and ``folder``, or ``folder`` alone to resume it, and ``die``:
-None, or the number of the file operation in the run folder at which the process is killed, and the bytes that it may still write
-(0: the operation is not begun). It prints the process id, and later how the process ended (the negative number of a signal).
+It reads a line of JSON for each process from standard input: ``folder``, ``config`` (None to resume it) and ``die``: None, or the
+number of the file operation in the run folder at which the process is killed, and the bytes that it may still write (0: it is not
+begun). It prints the process id, and later how the process ended (the negative number of a signal).
 """
 
 from __future__ import annotations

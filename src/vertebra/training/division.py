@@ -59,4 +59,6 @@ def redrawn_note(data: MixedData, old: TrainConfig, new: TrainConfig, processes:
         shares.append(sampler.shares)
     if shares[0] == shares[1]:
         return []
-    return ["with other micro batches the following steps draw other images: each micro batch needs some of every branch"]
+    return [
+        "with other micro batches the following steps draw other images: each micro batch needs some of every branch"
+    ]

@@ -56,8 +56,8 @@ class Finished(NamedTuple):
     """A run that has ended.
 
     Attributes:
-        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
-            ``run.json`` and ``report.html``.
+        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt`` and ``previous.ckpt``
+            (to resume from), ``metrics.csv``, ``run.json`` and ``report.html``.
         model: with the best weights, in evaluation mode.
     """
 

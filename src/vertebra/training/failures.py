@@ -22,7 +22,9 @@ MEMORY_SIGNS = (
 )
 
 
-def as_user_error(error: Exception, recipe: TrainConfig | None = None, folder: Path | None = None) -> VertebraError | None:
+def as_user_error(
+    error: Exception, recipe: TrainConfig | None = None, folder: Path | None = None
+) -> VertebraError | None:
     """An error in training as a message for the user; None for other errors.
 
     Args:
@@ -37,7 +39,9 @@ def as_user_error(error: Exception, recipe: TrainConfig | None = None, folder: P
             "of one cell); use more images at a time, a larger image_size, or model.backbone.frozen_norm=true"
         )
     if is_out_of_memory(error):
-        return RunError(f"out of memory ({shortened(text or type(error).__name__, 100)}); {_smaller_batch(recipe, folder)}")
+        return RunError(
+            f"out of memory ({shortened(text or type(error).__name__, 100)}); {_smaller_batch(recipe, folder)}"
+        )
     return None
 
 
@@ -45,7 +49,11 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that the memory of the machine or of the GPU does not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and not isinstance(error, VertebraError) and any(sign in str(error) for sign in MEMORY_SIGNS)
+    return (
+        isinstance(error, RuntimeError)
+        and not isinstance(error, VertebraError)
+        and any(sign in str(error) for sign in MEMORY_SIGNS)
+    )
 
 
 def _smaller_batch(recipe: TrainConfig | None, folder: Path | None) -> str:

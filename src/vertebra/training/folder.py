@@ -17,7 +17,15 @@ from vertebra.files import file_in_the_way, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model_info import model_info
 from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
-from vertebra.training.state_files import BEST, LAST, best_problem, new_best, remove_leftovers, replace_state, take_new_best
+from vertebra.training.state_files import (
+    BEST,
+    LAST,
+    best_problem,
+    new_best,
+    remove_leftovers,
+    replace_state,
+    take_new_best,
+)
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest
 from vertebra.weights.model_file import write

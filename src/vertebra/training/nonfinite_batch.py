@@ -37,7 +37,12 @@ def write_nonfinite_batch(folder: Path, step: Sequence[Batch], facts: Mapping[st
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         images = [
-            {"file": str(origin.path), "micro_batch": number, "row": row, "picture": _write_picture(folder, number, row, micro)}
+            {
+                "file": str(origin.path),
+                "micro_batch": number,
+                "row": row,
+                "picture": _write_picture(folder, number, row, micro),
+            }
             for number, micro in enumerate(step)
             for row, origin in enumerate(micro.origins)
         ]
@@ -69,7 +74,7 @@ def _tensors(step: Sequence[Batch]) -> dict[str, Tensor]:
         for name, branch in micro.targets.items():
             tensors[f"{number}.{name}.rows"] = branch.rows
             leaves, _ = tree.tree_flatten_with_path(branch.targets)
-            tensors |= {f"{number}.{name}{tree.keystr(path)}": value for path, value in leaves}
+            tensors |= {f"{number}.{name}.targets{tree.keystr(path)}": value for path, value in leaves}
     return {
         name: value.detach().cpu().contiguous().clone() for name, value in tensors.items() if isinstance(value, Tensor)
     }

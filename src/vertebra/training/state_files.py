@@ -106,7 +106,9 @@ def best_problem(path: Path, epoch: int) -> str | None:
         stored = read_header(path)[0].get("provenance", {}).get("epoch", epoch)
     except WeightsError:
         return "is damaged"
-    return None if stored == epoch else f"has the weights of epoch {stored}, and the saved state refers to epoch {epoch}"
+    return (
+        None if stored == epoch else f"has the weights of epoch {stored}, and the saved state refers to epoch {epoch}"
+    )
 
 
 def saved_states(folder: Path) -> list[Path]:
