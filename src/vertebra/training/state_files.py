@@ -63,7 +63,7 @@ def replace_state(folder: Path, write: Callable[[Path], None], first_process: bo
                 previous.unlink(missing_ok=True)
             write(partial)
             if first_process:
-                _keep(last, previous)
+                _link_previous(last, previous)
                 partial.replace(last)
                 sync_folder(folder)
         except BaseException:  # also a second Ctrl-C
@@ -72,7 +72,7 @@ def replace_state(folder: Path, write: Callable[[Path], None], first_process: bo
             raise
 
 
-def _keep(last: Path, previous: Path) -> None:
+def _link_previous(last: Path, previous: Path) -> None:
     """Gives the state so far its second name."""
     if not last.exists():
         return
