@@ -119,6 +119,7 @@ def run_training(
     if run.folder.kept.epoch is None:
         raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
     _take_best_weights(model, folder)
+    model.provenance = {**model.provenance, "epoch": run.folder.kept.epoch}  # with a moving average, its copy has it
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
