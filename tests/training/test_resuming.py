@@ -273,7 +273,11 @@ def test_another_number_of_processes_keeps_the_images_of_a_step(tmp_path: Path) 
     ):
         compare(before, now, Hardware("cpu", 2), tmp_path)
     before, now = saved(1, accumulate=1, batch_size=16)
-    with pytest.raises(RunError, match="train.batch_size .*cannot change"):
+    assert compare(before, now, Hardware("cpu", 1), tmp_path) == [
+        "train.batch_size: 8 -> 16", "train.accumulate: 2 -> 1",
+    ]  # fmt: skip
+    before, now = saved(1, accumulate=3)
+    with pytest.raises(RunError, match="train.accumulate .*cannot change"):
         compare(before, now, Hardware("cpu", 1), tmp_path)
     before, now = saved(1)
     assert compare(before, now, Hardware("cuda", 1), tmp_path) == ["device: cpu -> cuda"]

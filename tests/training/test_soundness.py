@@ -323,6 +323,7 @@ def test_a_damaged_state_is_one_line(how: str, message: str, done: Path, tmp_pat
     import shutil
 
     run = shutil.copytree(done, tmp_path / "run")
+    (run / "previous.ckpt").unlink()
     damage(run / "last.ckpt", how, tmp_path / "executed")
     with pytest.raises(RunError, match=message) as refused:
         running.resume_run(run)

@@ -124,16 +124,21 @@ class MixSampler(Sampler[list[SampleKey]]):
         keys += [SampleKey(*rows[0], self.epoch, blank=True)] * (each - len(keys))
         return [keys[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
 
-    def _training(self) -> list[list[SampleKey]]:
+    @property
+    def shares(self) -> list[list[int]]:
+        """For each batch of a training epoch in all processes, the number of images of each group."""
         if self._shares is None:
             self._shares = batch_shares(
                 self.groups, self.counts, self.steps * self.world_size, self.size, 2 * self.chunks
             )
-        streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self._shares, strict=True))]
+        return self._shares
+
+    def _training(self) -> list[list[SampleKey]]:
+        streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self.shares, strict=True))]
         streams = [self._by_blocks(number, stream) for number, stream in enumerate(streams)]
         used = [0] * len(self.groups)
         drawn = []
-        for number, share in enumerate(self._shares):
+        for number, share in enumerate(self.shares):
             on_this_rank = number % self.world_size == self.rank
             keys: list[SampleKey] = []
             for group, count in enumerate(share):
@@ -156,7 +161,7 @@ class MixSampler(Sampler[list[SampleKey]]):
 
     def _by_blocks(self, number: int, stream: list[int]) -> list[int]:
         """The rows of a group in an order by blocks, if they are read in blocks."""
-        blocks, counts = self.blocks[number], [share[number] for share in self._shares or ()]
+        blocks, counts = self.blocks[number], [share[number] for share in self.shares]
         if blocks is None:
             return stream
         rows = np.array(stream, dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,9 +25,10 @@ from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
+from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder
+from vertebra.training.folder import CONFIG, Interrupted, RunFolder
 from vertebra.training.loaders import RunData
 from vertebra.training.loggers import LOCAL_FOLDERS, RunLoggers
 from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_class
@@ -45,6 +47,7 @@ from vertebra.training.resuming import ResumableState, Resumption, check_data, c
 from vertebra.training.run_state import EndRecord, record_end
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import lower_metrics, unmeasurable_notes
+from vertebra.training.state_files import BEST, saved_states
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
@@ -58,8 +61,8 @@ class Finished(NamedTuple):
     """A run that has ended.
 
     Attributes:
-        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
-            ``run.json`` and ``report.html``.
+        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt`` and ``previous.ckpt``
+            (to resume from), ``metrics.csv``, ``run.json`` and ``report.html``.
         model: with the best weights, in evaluation mode.
     """
 
@@ -116,7 +119,7 @@ def run_training(
     run = _prepare(config, model, opened, val, folder, resumption, transform)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
-        _fit(run, str(folder / LAST) if resumption else None)
+        _fit(run, str(resumption.state) if resumption else None)
     if not run.module.losses:
         _report_nothing_left(run, config)
     emit(*run.module.notes(), *run.data.notes())
@@ -126,6 +129,7 @@ def run_training(
         run.loggers.close("failed")
         raise error
     _take_best_weights(model, folder)
+    model.provenance = {**model.provenance, "epoch": run.folder.kept.epoch}  # with a moving average, its copy has it
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
         images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
@@ -186,13 +190,17 @@ def _prepare(
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
+    changes: list[str] = []
+    if resumption is not None:
+        redrawn = redrawn_note(data.train_set, resumption.saved.config.train, recipe, trainer.world_size)
+        changes = [*resumption.changes, *consequences(resumption, steps, values["precision"]), *redrawn]
     record.update(next_record(folder, fingerprints, start_entry(values, changes)))
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    module.folder = folder
     if resumption is not None:
-        check_state(folder / LAST, module, RunFolder.STATE)
+        check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
     return _Prepared(run_folder, data, module, trainer, record, loggers)
 
@@ -210,7 +218,7 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
     except Interrupted:
         if not is_first_process():
             raise SystemExit(128 + stop.signal) from None  # the first process reports it
-        message = f"stopped; everything is saved. Go on with: vertebra train --resume {folder}"
+        message = f"stopped; everything is saved. Go on with: {_resume_command(folder)}"
         raise RunStopped(message, stop.signal) from None
     except StoppedBySignal as signal:
         raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
@@ -237,9 +245,13 @@ def _take_best_weights(model: VisionModel, folder: Path) -> None:
 
 def _saved(folder: Path) -> str:
     """How to continue a run that did not save when it stopped."""
-    if (folder / LAST).exists():
-        return f"go on from the last save with: vertebra train --resume {folder}"
+    if saved_states(folder):
+        return f"go on from the last save with: {_resume_command(folder)}"
     return "nothing was saved yet"
+
+
+def _resume_command(folder: Path) -> str:
+    return f"vertebra train --resume {shlex.quote(str(folder))}"
 
 
 @contextmanager
@@ -260,23 +272,28 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
             os.environ[FOLDER_VARIABLE] = str(folder)
         yield
     except BaseException as error:
-        if is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
+        if is_first_process() and not saved_states(folder) and not (folder / BEST).exists():
             _remove_empty_run(folder, created)
-        user_error = as_user_error(error) if isinstance(error, Exception) else None
+        if not isinstance(error, Exception) or isinstance(error, RunStopped):
+            raise
+        resumable = bool(saved_states(folder))
+        user_error = as_user_error(error, config.train, folder if resumable else None)
         if user_error is None:
+            if resumable:
+                emit(_saved(folder))
             raise
         raise user_error from error
 
 
 def _write(path: Path, text: str) -> None:
     """Writes a small file atomically."""
-    with replacing(path) as part:
+    with replacing(path, synced=True) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
     """Removes the files of a run that has saved nothing, and the folders that were made for it."""
-    for name in (CONFIG, RECORD, METRICS, METRICS_BY_CLASS, f"{LAST}.partial"):
+    for name in (CONFIG, RECORD, METRICS, METRICS_BY_CLASS):
         (folder / name).unlink(missing_ok=True)
     for name in LOCAL_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

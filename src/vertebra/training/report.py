@@ -15,9 +15,9 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
 from vertebra.report.model_summary import model_summary_svg, summarize_model
-from vertebra.training.folder import BEST
 from vertebra.training.metrics_table import is_of_class, read_history
 from vertebra.training.selection import BestWeights, directions
+from vertebra.training.state_files import BEST
 
 COST = ("seconds/", "memory/")  # columns of what an epoch costs
 

@@ -14,6 +14,7 @@ from vertebra.errors import ConfigError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.hardware import check_hardware
 from vertebra.training.precision import choose_precision
+from vertebra.training.state_files import SyncedCheckpoints
 
 
 def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
@@ -47,6 +48,7 @@ def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, p
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=recipe.evaluate_every,
         callbacks=callbacks,
+        plugins=SyncedCheckpoints(),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
