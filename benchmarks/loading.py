@@ -29,6 +29,7 @@ from vertebra.data.open_datasets import open_split
 from vertebra.data.transforms import cut
 from vertebra.demo.files import SceneCounts, write_scenes
 from vertebra.demo.scenes import SceneStyle
+from vertebra.layers.normalize import normalize
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
@@ -133,12 +134,12 @@ def check_pixels(path: Path) -> None:
 def normalized(data: RunData) -> Callable[[], None]:
     """An epoch of batches, normalized as the model's first layer does it."""
     mean, std = (
-        255 * torch.tensor(values)[:, None, None] for values in (torchvision_loading.MEAN, torchvision_loading.STD)
+        255 * torch.tensor(values)[None, :, None, None] for values in (torchvision_loading.MEAN, torchvision_loading.STD)
     )
 
     def run() -> None:
         for [batch] in data.train_dataloader():
-            (batch.images.float() - mean) / std
+            normalize(batch.images, mean, std)
 
     return run
 

@@ -305,8 +305,7 @@ class MixedData(Dataset[Sample]):
         `Sample.adapted`."""
         source = self.sources[number]
         path = source.index.path(row)
-        read = DeferredImage if self.reduced_decoding else read_image
-        image = read(path, channels=self.channels, scale=self.resize_spec.scale)
+        image = self._image(path)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
         adapted = ""
@@ -319,6 +318,13 @@ class MixedData(Dataset[Sample]):
                 raise DataError(f"{path}: {error}") from error
             ground_truths[branch] = self._relabel[number, branch](annotation)
         return image, ground_truths, adapted
+
+    def _image(self, path: Path) -> ImageLike:
+        """An image of the data sets, in training decoded when its crop is known."""
+        scale = self.resize_spec.scale
+        if self.augment is None:
+            return read_image(path, self.channels, scale=scale)
+        return DeferredImage(path, self.channels, scale=scale, reduce=self.reduced_decoding)
 
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]
@@ -334,8 +340,10 @@ class MixedData(Dataset[Sample]):
             drawn_image, annotations = self._partner(key, draw, skipped) if number else (image, ground_truths)
             return augment_onto(drawn_image, annotations, resize_spec, labels, augment, draw)
 
+        if not augment.mixes:
+            return render(0, self.resize_spec)
         draw = self._draw(key, 2)
-        operations = chosen_operations(ground_truths, augment, draw) if augment.mixes else None
+        operations = chosen_operations(ground_truths, augment, draw)
         if not operations:
             return render(0, self.resize_spec)
         return mixed(operations, render, self.channels, self.resize_spec, labels, augment, draw)

@@ -1,6 +1,6 @@
 """Transforms images with their annotations onto the canvas: without changes for evaluation, augmented for training.
 
-Each image is resampled once: by torchvision's ``transforms.v2`` from its crop window, or by Pillow where it is rotated freely
+Each image is resampled once: by torch from its crop window, or by Pillow where it is rotated freely
 or in perspective; each task transforms its own annotations (`vertebra.tasks.data`). Colors are changed by one linear map for
 each image.
 """
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.augmentation.camera import degraded
 from vertebra.data.augmentation.colors import changed_colors
@@ -120,7 +119,8 @@ def random_map(
     mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
     if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
         mirror = flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
-    window = replace(window, mirror=mirror, flip=flip)
+    if mirror or flip:
+        window = replace(window, mirror=mirror, flip=flip)
     if augment.rotate or augment.perspective:
         return random_warp(window, (height, width), augment, draw)
     return window
@@ -148,11 +148,12 @@ def cut(
     """
     fill = resize_spec.fill_for(image.shape[2])
     if isinstance(canvas_map, Warp):
-        pixels = canvas_map.resample(as_pixels(image), fill)
+        pixels = _tensor(canvas_map.resample(as_pixels(image), fill))
     else:
-        pixels, canvas_map = _resized_crop(image, canvas_map)
-    changed = _tensor(pixels if change is None else change(pixels))
-    oriented = changed if isinstance(canvas_map, Warp) else _oriented(changed, canvas_map)
+        pixels, canvas_map = _resized_crop(image, canvas_map, interleaved=change is not None)
+    if change is not None:
+        pixels = _tensor(change(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())))
+    oriented = pixels if isinstance(canvas_map, Warp) else _oriented(pixels, canvas_map)
     on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, canvas_map, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
@@ -166,21 +167,20 @@ def _tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
-def _resized_crop(image: ImageLike, window: CropWindow) -> tuple[np.ndarray, CropWindow]:
-    """The pixels (h, w, C) of a window, neither turned nor mirrored, and the window that they are of."""
+def _resized_crop(image: ImageLike, window: CropWindow, *, interleaved: bool) -> tuple[Tensor, CropWindow]:
+    """The pixels (C, h, w) of a window, neither turned nor mirrored, and the window that they are of."""
+    factor = 1
     if isinstance(image, DeferredImage):
         window, factor = image.window(window)
-        pixels = crop_resize(image.reduced(factor), window.box(factor), window.unturned)
-    else:
-        pixels = crop_resize(image, window.box(), window.unturned)
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), window
+        image = image.reduced(factor)
+    return crop_resize(image, window.box(factor), window.unturned, interleaved=interleaved), window
 
 
 def _oriented(pixels: Tensor, window: CropWindow) -> Tensor:
     """Pixels (C, h, w), turned and mirrored as a window is."""
     pixels = torch.rot90(pixels, window.turns, (1, 2)) if window.turns else pixels
-    pixels = F.horizontal_flip(pixels) if window.mirror else pixels
-    return F.vertical_flip(pixels) if window.flip else pixels
+    axes = [axis for axis, exchanged in ((2, window.mirror), (1, window.flip)) if exchanged]
+    return torch.flip(pixels, axes) if axes else pixels
 
 
 def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:

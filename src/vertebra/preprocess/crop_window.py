@@ -72,7 +72,7 @@ class CropWindow:
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""
-        corners = self.points(np.asarray(boxes).reshape(*boxes.shape[:-1], 2, 2))
+        corners = self.points(boxes.reshape(*boxes.shape[:-1], 2, 2))
         ordered: np.ndarray = np.concatenate([corners.min(axis=-2), corners.max(axis=-2)], axis=-1)
         return ordered
 

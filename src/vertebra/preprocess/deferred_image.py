@@ -24,13 +24,15 @@ KEPT = 50_000_000  # bytes of pixels that a thread keeps at most
 class DeferredImage:
     """An image whose size is known and whose pixels are decoded later.
 
-    JPEG files are decoded at 1/2, 1/4 or 1/8 where that is enough for a crop; all other images are decoded here.
+    JPEG files are decoded when their pixels are asked for, at 1/2, 1/4 or 1/8 where that is enough for a crop; all other images
+    are decoded here.
 
     Args:
         source: a file, its bytes, or any other image of `vertebra.preprocess.images.read_image`.
         channels: number of channels of the model's input.
         name: its name in messages; empty for the path, or a description.
         scale: the range of numbers of more than 8 bits.
+        reduce: whether JPEG files may be decoded at a reduced scale.
 
     Attributes:
         size: (height, width) in pixels, upright.
@@ -40,8 +42,10 @@ class DeferredImage:
         DataError: see `read_image`; also from `decoded` and `reduced`.
     """
 
-    def __init__(self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto") -> None:
-        self.name, self.channels, self.scale = name or source_name(source), channels, scale
+    def __init__(
+        self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto", *, reduce: bool = True
+    ) -> None:
+        self.name, self.channels, self.scale, self.reduce = name or source_name(source), channels, scale, reduce
         self._source, self._content, self._header = source, *self._read_header(source)
         self._pixels: np.ndarray | None = None
         if self._header is None:
@@ -111,7 +115,7 @@ class DeferredImage:
     @property
     def _reducible(self) -> bool:
         """Whether a reduced image begins at the upright image's top left corner."""
-        if self._header is None or self._pixels is not None:
+        if not self.reduce or self._header is None or self._pixels is not None:
             return False
         return self._header.orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
 

@@ -46,7 +46,7 @@ def file_head(source: str | Path | bytes) -> tuple[bytes, bytes | None]:
     """The first bytes of a file, and the whole content of a JPEG file; None for others."""
     if isinstance(source, bytes):
         return source[:HEAD], source if source.startswith(MAGIC) else None
-    with Path(source).open("rb") as file:
+    with Path(source).open("rb", buffering=0) as file:
         head = file.read(HEAD)
         if not head.startswith(MAGIC):
             return head, None
