@@ -134,7 +134,8 @@ def check_pixels(path: Path) -> None:
 def normalized(data: RunData) -> Callable[[], None]:
     """An epoch of batches, normalized as the model's first layer does it."""
     mean, std = (
-        255 * torch.tensor(values)[None, :, None, None] for values in (torchvision_loading.MEAN, torchvision_loading.STD)
+        255 * torch.tensor(values)[None, :, None, None]
+        for values in (torchvision_loading.MEAN, torchvision_loading.STD)
     )
 
     def run() -> None:

@@ -15,7 +15,7 @@ from vertebra.annotations.table import SPLITS
 from vertebra.config import Config, SourceConfig
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError, shortened
 from vertebra.parts import find

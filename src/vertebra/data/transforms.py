@@ -7,14 +7,12 @@ each image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from vertebra.data.augmentation.camera import degraded
 from vertebra.data.augmentation.colors import changed_colors
@@ -22,18 +20,15 @@ from vertebra.data.augmentation.crop_windows import crop_window, turned_window, 
 from vertebra.data.augmentation.iou_crop import iou_window
 from vertebra.data.augmentation.random_warp import random_warp
 from vertebra.data.on_canvas import OnCanvas
+from vertebra.data.pending_canvas import Change, PendingCanvas, tensor_of
 from vertebra.preprocess.crop_window import CropWindow
-from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
+from vertebra.preprocess.deferred_image import ImageLike, as_pixels
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
-from vertebra.preprocess.resample_torch import crop_resize
 from vertebra.preprocess.warp import Warp
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
-
-Change = Callable[[np.ndarray], np.ndarray]
-"""A change of pixels (h, w, C) uint8 that moves none of them."""
 
 EMPTY = np.zeros((0, 4), dtype=np.float32)
 
@@ -64,7 +59,7 @@ def to_canvas(
     elif change is not None:
         height, width = transform.size
         pixels[:height, :width] = change(np.ascontiguousarray(pixels[:height, :width]))
-    return OnCanvas(_tensor(pixels).contiguous(), transform, on_canvas_annotations)
+    return OnCanvas(tensor_of(pixels).contiguous(), transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -82,11 +77,26 @@ def augment_onto(
     Args:
         draw: the random generator.
     """
-    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw) if augment.moves else None
-    change = partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
-    if canvas_map is None:
-        return to_canvas(as_pixels(image), annotations, resize_spec, labels, change)
-    return cut(image, annotations, resize_spec, labels, canvas_map, change)
+    if augment.moves:
+        return augmented(image, annotations, resize_spec, labels, augment, draw).render()
+    return to_canvas(as_pixels(image), annotations, resize_spec, labels, _color_change(augment, draw))
+
+
+def augmented(
+    image: ImageLike,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    augment: Augment,
+    draw: np.random.Generator,
+) -> PendingCanvas:
+    """As `augment_onto`, with pixels that are decoded later; for an augmentation that moves the image."""
+    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw)
+    return pending_cut(image, annotations, resize_spec, labels, canvas_map, _color_change(augment, draw))
+
+
+def _color_change(augment: Augment, draw: np.random.Generator) -> Change | None:
+    return partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
 
 
 def _recolored(pixels: np.ndarray, augment: Augment, draw: np.random.Generator) -> np.ndarray:
@@ -140,57 +150,31 @@ def cut(
     canvas_map: CropWindow | Warp,
     change: Change | None = None,
 ) -> OnCanvas:
-    """A part of an image and its annotations on the canvas; see `to_canvas` for the other arguments.
+    """A part of an image and its annotations on the canvas; see `pending_cut` for the arguments."""
+    return pending_cut(image, annotations, resize_spec, labels, canvas_map, change).render()
+
+
+def pending_cut(
+    image: ImageLike,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    canvas_map: CropWindow | Warp,
+    change: Change | None = None,
+) -> PendingCanvas:
+    """A part of an image and its annotations on the canvas, with pixels that are decoded later; see `to_canvas` for the other
+    arguments.
 
     Args:
         canvas_map: the part, and how it is turned and mirrored.
         change: of the colors.
     """
-    fill = resize_spec.fill_for(image.shape[2])
-    if isinstance(canvas_map, Warp):
-        pixels = _tensor(canvas_map.resample(as_pixels(image), fill))
-    else:
-        pixels, canvas_map = _resized_crop(image, canvas_map, interleaved=change is not None)
-    if change is not None:
-        pixels = _tensor(change(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())))
-    oriented = pixels if isinstance(canvas_map, Warp) else _oriented(pixels, canvas_map)
+    factor = 1
+    if isinstance(canvas_map, CropWindow) and not isinstance(image, np.ndarray):
+        canvas_map, factor = image.window(canvas_map)
     on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, canvas_map, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
     transform = canvas_map.transform(resize_spec, (image.shape[0], image.shape[1]))
-    return OnCanvas(_fill(oriented, resize_spec.size, fill), transform, on_canvas_annotations)
-
-
-def _tensor(pixels: np.ndarray) -> Tensor:
-    """(h, w, C) as a view (C, h, w)."""
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _resized_crop(image: ImageLike, window: CropWindow, *, interleaved: bool) -> tuple[Tensor, CropWindow]:
-    """The pixels (C, h, w) of a window, neither turned nor mirrored, and the window that they are of."""
-    factor = 1
-    if isinstance(image, DeferredImage):
-        window, factor = image.window(window)
-        image = image.reduced(factor)
-    return crop_resize(image, window.box(factor), window.unturned, interleaved=interleaved), window
-
-
-def _oriented(pixels: Tensor, window: CropWindow) -> Tensor:
-    """Pixels (C, h, w), turned and mirrored as a window is."""
-    pixels = torch.rot90(pixels, window.turns, (1, 2)) if window.turns else pixels
-    axes = [axis for axis, exchanged in ((2, window.mirror), (1, window.flip)) if exchanged]
-    return torch.flip(pixels, axes) if axes else pixels
-
-
-def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
-    """Puts an image (C, h, w) at the top left of a canvas (C, height, width)."""
-    if part.shape[1:] == size:
-        return part.contiguous()
-    canvas = torch.empty((part.shape[0], *size), dtype=part.dtype)
-    height, width = part.shape[1:]
-    canvas[:, :height, :width] = part
-    fill_color = torch.tensor(fill, dtype=part.dtype)[:, None, None]
-    canvas[:, height:] = fill_color
-    canvas[:, :height, width:] = fill_color
-    return canvas
+    return PendingCanvas(image, canvas_map, factor, resize_spec, transform, on_canvas_annotations, change)

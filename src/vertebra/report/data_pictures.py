@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 
 from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.open_datasets import fitting_size
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image

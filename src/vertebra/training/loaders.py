@@ -10,7 +10,8 @@ from vertebra.data.augmentation.mixing import mixable
 from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.data.transforms import mirror_refusals
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel

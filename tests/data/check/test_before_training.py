@@ -12,7 +12,7 @@ from PIL import Image
 import vertebra.data.check.before_training as quick
 from vertebra.data.check.before_training import SAMPLE, check_before_training
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 
 Make = Callable[..., Path]
