@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from torch.utils.data import Dataset
 from vertebra.annotations.notes import Note
 from vertebra.data.augmentation.mixing import chosen_operations, mixed
 from vertebra.data.augmentation.user_transform import UserTransform
+from vertebra.data.image_cache import ImageCache
 from vertebra.data.on_canvas import OnCanvas, empty_canvas
 from vertebra.data.pending_canvas import PendingCanvas
 from vertebra.data.sources import LabeledSources, Source
@@ -163,6 +165,7 @@ class MixedData(LabeledSources, Dataset[Sample]):
         self.seed = seed
         self.channels = channels
         self.reduced_decoding = reduced_decoding and augment is not None
+        self.caches: list[ImageCache | None] = [None] * len(self.sources)
         self.skipped: dict[str, str] = {}
         self.adapted: dict[str, str] = {}
 
@@ -214,7 +217,7 @@ class MixedData(LabeledSources, Dataset[Sample]):
             canvas = augmented(image, annotations, self.resize_spec, self.labels, augment, self._draw(key, 0))
         except DataError:
             return None
-        return PendingSample(canvas, path, adapted, image.held_bytes if isinstance(image, DeferredImage) else 0)
+        return PendingSample(canvas, path, adapted, image.nbytes if isinstance(image, np.ndarray) else image.held_bytes)
 
     def _rendered(self, ahead: Sequence[tuple[SampleKey, PendingSample | None]]) -> Iterator[Sample]:
         for key, pending in ahead:
@@ -257,7 +260,7 @@ class MixedData(LabeledSources, Dataset[Sample]):
         were adapted, see `Sample.adapted`."""
         source = self.sources[number]
         path = source.index.path(row)
-        image = self._image(path)
+        image = self._image(number, row, path)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
         adapted = ""
@@ -271,12 +274,15 @@ class MixedData(LabeledSources, Dataset[Sample]):
             ground_truths[branch] = self._relabel[number, branch](annotation)
         return path, image, ground_truths, adapted
 
-    def _image(self, path: Path) -> ImageLike:
-        """An image of the data sets, in training decoded when its crop is known."""
+    def _image(self, number: int, row: int, path: Path) -> ImageLike:
+        """An image, in training or from a cache decoded when its crop is known."""
         scale = self.resize_spec.scale
-        if self.augment is None:
-            return read_image(path, self.channels, scale=scale)
-        return DeferredImage(path, self.channels, scale=scale, reduce=self.reduced_decoding)
+        load = partial(DeferredImage, path, self.channels, scale=scale, reduce=self.reduced_decoding)
+        cache = self.caches[number]
+        cached = None if cache is None else cache.image(row, load)
+        if cached is not None:
+            return cached
+        return read_image(path, self.channels, scale=scale) if self.augment is None else load()
 
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]

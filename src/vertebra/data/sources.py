@@ -148,6 +148,15 @@ class LabeledSources:
                 count += int((measurable & self._labeled[number, branch]).sum())
         return count
 
+    @property
+    def kinds_of_tasks(self) -> tuple[bool, bool]:
+        """Whether an image may be labeled only as a whole, and whether one may have boxes, masks or points."""
+        whole = [
+            all(get_task(self.sources[group.source].branches[name]).data.whole_image for name in group.branches)
+            for group in self.groups
+        ]
+        return any(whole), not all(whole)
+
     def _branches(self, source: int, row: int) -> tuple[str, ...]:
         """The branches that an image is labeled for."""
         return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])

@@ -138,7 +138,7 @@ class DeferredImage:
         """Whether it can be decoded at a reduced scale, and begins at the upright image's top left corner then."""
         if not self.reduce or self._header is None or self._pixels is not None:
             return False
-        return self._header.orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
+        return self._header.reducible
 
 
 ImageLike = np.ndarray | LazyImage

@@ -37,6 +37,11 @@ class JpegHeader(NamedTuple):
     orientation: int
 
     @property
+    def reducible(self) -> bool:
+        """Whether a reduced image begins at the upright image's top left corner."""
+        return self.orientation == 1 or not any(side % REDUCTIONS[0] for side in self.size)
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """(height, width) after turning."""
         return self.size[::-1] if self.orientation in (5, 6, 7, 8) else self.size

@@ -159,6 +159,7 @@ def _prepare(
     state = ResumableState(config, fingerprints, schedule_changed)
     trainer = make_trainer(recipe, [run_folder, state, ProgressDisplay()], model)
     limit_torch(sharing=trainer.num_devices)
+    emit(*data.open_cache(trainer.num_devices))
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
