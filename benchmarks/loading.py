@@ -179,7 +179,7 @@ def normalized(data: RunData) -> Callable[[], None]:
 
 
 def beside_torchvision(
-    images: int, repeats: int, quality: int, photos: Path | None, clock: Callable[[], float]
+    images: int, repeats: int, quality: int, photos: Path | None, clock: Callable[[], float] = time.perf_counter
 ) -> list[Row]:
     """A row for each work that torchvision's users do too.
 
