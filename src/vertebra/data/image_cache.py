@@ -121,7 +121,8 @@ class CachedImage:
         Raises:
             DataError: it cannot be read.
         """
-        return self.reduced(1).copy()
+        whole: np.ndarray = self.reduced(1).copy()
+        return whole
 
     def window(self, window: CropWindow) -> tuple[CropWindow, int]:
         """The window that the image without a cache would have."""

@@ -17,8 +17,7 @@ from vertebra.annotations.notes import Note
 from vertebra.data.augmentation.mixing import chosen_operations, mixed
 from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.image_cache import ImageCache
-from vertebra.data.on_canvas import OnCanvas, empty_canvas
-from vertebra.data.pending_canvas import PendingCanvas
+from vertebra.data.on_canvas import OnCanvas, PendingCanvas, empty_canvas
 from vertebra.data.sources import LabeledSources, Source
 from vertebra.data.transforms import augment_onto, augmented, to_canvas
 from vertebra.errors import DataError
@@ -275,14 +274,15 @@ class MixedData(LabeledSources, Dataset[Sample]):
         return path, image, ground_truths, adapted
 
     def _image(self, number: int, row: int, path: Path) -> ImageLike:
-        """An image, in training or from a cache decoded when its crop is known."""
+        """An image; one that is cropped at random, or from a cache, is decoded when its crop is known."""
         scale = self.resize_spec.scale
         load = partial(DeferredImage, path, self.channels, scale=scale, reduce=self.reduced_decoding)
         cache = self.caches[number]
         cached = None if cache is None else cache.image(row, load)
         if cached is not None:
             return cached
-        return read_image(path, self.channels, scale=scale) if self.augment is None else load()
+        crops = isinstance(self.augment, Augment) and self.augment.moves
+        return load() if crops else read_image(path, self.channels, scale=scale)
 
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]

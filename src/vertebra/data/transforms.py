@@ -13,16 +13,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from vertebra.data.augmentation.camera import degraded
 from vertebra.data.augmentation.colors import changed_colors
 from vertebra.data.augmentation.crop_windows import crop_window, turned_window, zoom_window
 from vertebra.data.augmentation.iou_crop import iou_window
 from vertebra.data.augmentation.random_warp import random_warp
-from vertebra.data.on_canvas import OnCanvas
-from vertebra.data.pending_canvas import Change, PendingCanvas, tensor_of
+from vertebra.data.on_canvas import Change, OnCanvas, PendingCanvas
 from vertebra.preprocess.crop_window import CropWindow
-from vertebra.preprocess.deferred_image import ImageLike, as_pixels
+from vertebra.preprocess.deferred_image import ImageLike
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
 from vertebra.preprocess.warp import Warp
@@ -59,7 +59,7 @@ def to_canvas(
     elif change is not None:
         height, width = transform.size
         pixels[:height, :width] = change(np.ascontiguousarray(pixels[:height, :width]))
-    return OnCanvas(tensor_of(pixels).contiguous(), transform, on_canvas_annotations)
+    return OnCanvas(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -79,7 +79,8 @@ def augment_onto(
     """
     if augment.moves:
         return augmented(image, annotations, resize_spec, labels, augment, draw).render()
-    return to_canvas(as_pixels(image), annotations, resize_spec, labels, _color_change(augment, draw))
+    pixels = image if isinstance(image, np.ndarray) else image.decoded()
+    return to_canvas(pixels, annotations, resize_spec, labels, _color_change(augment, draw))
 
 
 def augmented(

@@ -61,7 +61,7 @@ def task_of(annotation: Any) -> Task:
     Raises:
         TypeError: no task has such annotations.
     """
-    return _task_of_type("annotation", type(annotation))
+    return _task_of_type("annotation", type(annotation))  # type: ignore[arg-type]  # a class has a hash
 
 
 def task_of_labels(labels: LabelSpec) -> Task:
@@ -70,7 +70,7 @@ def task_of_labels(labels: LabelSpec) -> Task:
     Raises:
         TypeError: no task has such labels.
     """
-    return _task_of_type("labels", type(labels))
+    return _task_of_type("labels", type(labels))  # type: ignore[arg-type]  # a class has a hash
 
 
 def all_image_level(names: Iterable[str]) -> bool:
