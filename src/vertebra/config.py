@@ -207,6 +207,7 @@ class TrainConfig(_Strict):
         scale: the range of images of more than 8 bits: "auto", the number of white (255, 65535), or [low, high]; see
             `vertebra.preprocess.number_range`.
         reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where augmentation shows them smaller than that.
+        cache: keep decoded images for later epochs, in "memory" or on "disk"; null for no; see `vertebra.data.open_cache`.
         augment: a preset, "none", "light", "default" or "strong", by name or with options:
             ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`. From Python also
             a transform, such as a ``Compose`` of ``torchvision.transforms.v2``; see
@@ -245,6 +246,7 @@ class TrainConfig(_Strict):
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
     scale: str | float | list[float] = "auto"
     reduced_decoding: bool = True
+    cache: Literal["memory", "disk"] | None = None
     augment: PartConfig = PartConfig(name="default")
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)

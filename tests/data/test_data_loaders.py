@@ -15,7 +15,8 @@ from vertebra.data.batches import Batch
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment

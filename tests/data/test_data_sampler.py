@@ -11,7 +11,8 @@ import pytest
 from vertebra.annotations.paths import path_column
 from vertebra.data.index import Index
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.column import ClassColumn

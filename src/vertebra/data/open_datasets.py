@@ -15,7 +15,7 @@ from vertebra.config import Config, SourceConfig
 from vertebra.data.early_check import check_path
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.data.splits import NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find

@@ -11,7 +11,8 @@ from torch.utils.data import Sampler
 
 from vertebra.data.balance import draw_rows
 from vertebra.data.block_order import by_blocks
-from vertebra.data.samples import Group, MixedData, SampleKey
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Group
 from vertebra.errors import DataError, RunError
 
 

@@ -137,6 +137,26 @@ def image_size(path: str | Path) -> tuple[int, int]:
         raise unreadable(str(path), error) from error
 
 
+def image_header(path: str | Path, channels: int) -> tuple[tuple[int, int], bool]:
+    """(height, width) of an upright image from its header, and whether it can be decoded at a reduced scale.
+
+    Args:
+        channels: of the model's input.
+
+    Raises:
+        DataError: the file is missing or is not an image.
+    """
+    if channels in (1, 3):
+        try:
+            content = jpeg.file_head(file_source(path))[1]
+            header = None if content is None else jpeg.read_header(content, str(path))
+        except Exception as error:  # Pillow raises a dozen types on damaged files
+            raise unreadable(str(path), error) from error
+        if header is not None:
+            return header.upright_size, header.reducible
+    return image_size(path), False
+
+
 def exif_orientation(path: str | Path) -> int:
     """The EXIF orientation of an image from its header, 1 if it has none.
 

@@ -13,7 +13,8 @@ from vertebra.cpus import usable_cpus
 from vertebra.data.analysis.small_images import read_small
 from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.open_datasets import fitting_size
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment

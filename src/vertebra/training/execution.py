@@ -187,6 +187,7 @@ def _prepare(
     callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
+    emit(*data.open_cache(trainer.num_devices))
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)

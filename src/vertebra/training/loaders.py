@@ -9,8 +9,10 @@ from vertebra.cpus import usable_cpus
 from vertebra.data.augmentation.mixing import mixable
 from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.loaders import Loader, build_loader
+from vertebra.data.open_cache import open_cache
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.data.transforms import mirror_refusals
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
@@ -53,6 +55,21 @@ class RunData(pl.LightningDataModule):
         )
         self.train_set = mixed(model_info(model), train, recipe.seed, self.augment, recipe.reduced_decoding)
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
+
+    def open_cache(self, sharing: int = 1) -> list[str]:
+        """Keeps decoded images, if the recipe says so; see `vertebra.data.open_cache.open_cache`.
+
+        Args:
+            sharing: training processes on this machine.
+
+        Returns:
+            Messages.
+        """
+        return (
+            []
+            if self.recipe.cache is None
+            else [open_cache([self.train_set, self.val_set], self.recipe.cache, sharing)]
+        )
 
     def check_augment(self) -> None:
         """Checks that each option of the augmentation has an effect on the training images.

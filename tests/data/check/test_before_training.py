@@ -13,7 +13,7 @@ import vertebra.data.check.before_training as quick
 from vertebra.data.check.before_training import SAMPLE, check_before_training
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.labels import DetectLabels

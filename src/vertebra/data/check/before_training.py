@@ -15,7 +15,8 @@ from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.report import Finding, by_severity
 from vertebra.data.check.scanning import ScannedSplit, scan
 from vertebra.data.index import Index
-from vertebra.data.samples import Source, too_many_skipped
+from vertebra.data.samples import too_many_skipped
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.tasks import get_task
 
