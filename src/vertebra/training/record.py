@@ -77,7 +77,7 @@ def _in_words(part: PartConfig) -> str:
 def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int, int]:
     """Steps in an epoch, and images per process in a step."""
     sampler = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate, world_size=processes)
-    return sampler.steps, sampler.size
+    return sampler.steps, max(sampler.sizes)
 
 
 def was_pretrained(config: Config) -> bool:
