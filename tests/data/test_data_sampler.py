@@ -152,5 +152,5 @@ def test_resuming_in_mid_epoch_gives_the_rest() -> None:
     assert list(other) == list(sampler)
     other.load_state_dict({"epoch": 4, "step": len(batches), "steps": len(batches)})
     assert (other.epoch, other.start) == (5, 0)
-    with pytest.raises(RunError, match="an epoch had 99 steps when the run stopped, and has 8 now"):
+    with pytest.raises(RunError, match="an epoch had 99 steps when the run stopped, and has 9 now"):
         other.load_state_dict({"epoch": 0, "step": 1, "steps": 99})
