@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vertebra.data.canvas import measured_canvas
 from vertebra.data.check.open_splits import OpenedSplit
-from vertebra.data.open_datasets import fitting_size
 from vertebra.data.samples import MixedData, SampleKey, Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -127,7 +127,7 @@ class _Augmenter:
         tasks = sorted(opened.indices, key=lambda name: get_task(name).image_level)[:1]
         self.labels = {task: opened.indices[task].labels[task] for task in tasks}
         sources = [Source(opened.indices[task], {task: task}) for task in tasks]
-        size = fitting_size([opened.indices[task] for task in tasks], set(tasks), CANVAS)
+        size, _ = measured_canvas([opened.indices[task] for task in tasks], tasks, longest=CANVAS)
         resize = ResizeSpec(size, "center_crop" if all_image_level(tasks) else "letterbox")
         self.data = MixedData(sources, self.labels, resize, Augment.preset("default"), seed=seed)
 

@@ -121,11 +121,12 @@ def check_memory(recipe: TrainConfig, canvas: tuple[int, int], device: str) -> N
     Raises:
         ConfigError: it does not; the message names the options.
     """
-    need = recipe.batch_size * canvas[0] * canvas[1] * BYTES_PER_PIXEL
+    images = recipe.batch_size or 1
+    need = images * canvas[0] * canvas[1] * BYTES_PER_PIXEL
     have = memory_of(device)
     if have is not None and need > have:
         raise ConfigError(
-            f"train.image_size {canvas[0]}x{canvas[1]} with train.batch_size {recipe.batch_size} needs more than "
+            f"train.image_size {canvas[0]}x{canvas[1]} with train.batch_size {images} needs more than "
             f"{need / 1e9:.0f} GB, and this machine has {have / 1e9:.0f} GB; take a smaller canvas or batch"
         )
 

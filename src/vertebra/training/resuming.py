@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 
 from vertebra import __version__
 from vertebra.build import canvas_size
-from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
+from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
@@ -20,6 +20,7 @@ from vertebra.training.folder import CONFIG, LAST
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
+from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain, resolved_config
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.yaml_files import assign, parse_assignment
 
@@ -56,7 +57,7 @@ class Saved:
         peaks: the peak learning rates.
     """
 
-    config: Config
+    config: ResolvedConfig
     data: Mapping[str, Fingerprint] = field(default_factory=dict)
     processes: int | None = None
     device: str | None = None
@@ -79,7 +80,7 @@ class Resumption:
         changes: the differences, in words.
     """
 
-    config: Config
+    config: ResolvedConfig
     hardware: Hardware
     saved: Saved
     changes: list[str]
@@ -107,7 +108,7 @@ def plan_resumption(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
         )
-    old = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+    old = resolved_config(Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG)))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
@@ -115,14 +116,15 @@ def plan_resumption(
             continue
         for written_key in _written_out(key, old):
             assign(raw, written_key, value)
-    new = Config.from_raw(raw, str(folder / CONFIG))
+    changed = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
-    new = locate(new, folder, recorded) if data is None else move(new, data)
-    check_data_exists([*new.data.train, *new.data.val], folder, recorded)
+    changed = locate(changed, folder, recorded) if data is None else move(changed, data)
+    check_data_exists([*changed.data.train, *changed.data.val], folder, recorded)
+    new = resolved_config(with_absolute_paths(changed))
     saved = read_saved(folder / LAST, old)
     hardware = check_hardware(new.train)
     changes = compare(saved, new, hardware, folder)
-    return Resumption(with_absolute_paths(new), hardware, saved, changes)
+    return Resumption(new, hardware, saved, changes)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -160,7 +162,7 @@ def _written_out(key: str, config: Config) -> list[str]:
     return [key]
 
 
-def read_saved(path: Path, config: Config) -> Saved:
+def read_saved(path: Path, config: ResolvedConfig) -> Saved:
     """The state of a run in a checkpoint.
 
     Args:
@@ -174,7 +176,7 @@ def read_saved(path: Path, config: Config) -> Saved:
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else config,
+            config=resolved_config(Config.from_raw(entry["config"], str(path))) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
@@ -189,7 +191,7 @@ def read_saved(path: Path, config: Config) -> Saved:
         raise damaged(path) from None
 
 
-def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list[str]:
+def compare(saved: Saved, new: ResolvedConfig, hardware: Hardware, folder: Path) -> list[str]:
     """The differences from the saved state, in words.
 
     Raises:
@@ -219,7 +221,7 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
     return lines
 
 
-def _check_step(saved: Saved, recipe: TrainConfig, processes: int) -> None:
+def _check_step(saved: Saved, recipe: ResolvedTrain, processes: int) -> None:
     """Checks that a step has the same number of images with another number of processes.
 
     Raises:

@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
@@ -26,6 +25,7 @@ from vertebra.training.buffers import BufferBackup
 from vertebra.training.ema import MovingAverage
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
+from vertebra.training.resolved_config import ResolvedTrain
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -48,7 +48,7 @@ class TrainingModule(pl.LightningModule):
         skipped_steps: number of skipped steps, by reason.
     """
 
-    def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
+    def __init__(self, model: VisionModel, recipe: ResolvedTrain, pretrained: bool) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model = model
