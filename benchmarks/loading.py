@@ -33,6 +33,7 @@ from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
 from vertebra.training.loaders import RunData
+from vertebra.training.resolved_config import resolved_config
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
 BATCH = 8
@@ -56,11 +57,11 @@ def loader(
         augment: as in a config; None for the default.
         reduced: whether JPEG files are decoded at a reduced scale where that is enough.
     """
-    train: dict[str, Any] = {"batch_size": BATCH, "image_size": list(size), "workers": 0, "reduced_decoding": reduced}
-    if augment is not None:
-        train["augment"] = dict(augment)
+    chosen = {"epochs": 1, "batch_size": BATCH, "accumulate": 1, "evaluate_every": 1}
+    train = {**chosen, "image_size": list(size), "workers": 0, "reduced_decoding": reduced}
+    train["augment"] = {"name": "default", **(augment or {})}
     model = {"backbone": "resnet10t", "decoder": decoder}
-    config = Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark")
+    config = resolved_config(Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark"))
     opened = open_split(config, "train")
     branch = next(iter(config.model.branches))
     classes = list(opened.labels[branch].classes)

@@ -73,7 +73,7 @@ def test_a_config_is_the_same_after_it_was_written() -> None:
 def test_wrong_values(value: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         augment(value)
-    assert TrainConfig().augment.name == "default"
+    assert TrainConfig().augment.name == "auto"
 
 
 def refused(options: dict[str, Any], preset: str = "default", **data: Any) -> str:

@@ -178,7 +178,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 

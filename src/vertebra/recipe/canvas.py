@@ -49,28 +49,28 @@ def choose_canvas(
     """
     median = np.median(shapes.astype(float), axis=0)
     side = float(median.max())
-    factor = RECIPES[recipe].canvas
-    needs = [_need(shapes, median, objects, factor) for objects in branches.values()] or [(LONGEST_FOR_IMAGES, "")]
-    wanted, reason = max(needs, key=lambda need: need[0])
-    bounded = min(wanted, side, longest or side)
-    size = _multiples([edge * bounded / side for edge in median])
-    images = f"the median of {len(shapes)} images is {median[0]:.0f}x{median[1]:.0f}"
-    return size, "; ".join(filter(None, [images, reason]))
+    reason = f"the median of {len(shapes)} images is {median[0]:.0f}x{median[1]:.0f}"
+    needs = [(_longest_side(shapes, median, each), each) for each in branches.values()]
+    wanted, objects = max(needs, key=lambda need: need[0], default=(LONGEST_FOR_IMAGES, None))
+    bounded = min(wanted * RECIPES[recipe].canvas, side, longest or side)
+    if objects is not None and objects.sized_by is not None and len(objects.sides):
+        small = _small_object(shapes, median, objects) * bounded / side
+        reason += f"; of {len(objects.sides)} objects {OBJECT_QUANTILE:.0%} are smaller than {small:.0f} pixels on it"
+    return _multiples([edge * bounded / side for edge in median]), reason
 
 
-def _need(shapes: np.ndarray, median: np.ndarray, objects: ObjectSizes, factor: float) -> tuple[float, str]:
-    """The longest side that a branch needs, and the reason."""
+def _longest_side(shapes: np.ndarray, median: np.ndarray, objects: ObjectSizes) -> float:
+    """The longest side of the canvas that a branch needs."""
     if objects.sized_by is None or not len(objects.sides):
-        return LONGEST_FOR_IMAGES * factor, ""
-    # on a canvas of the median shape, an image is scaled by the smaller of the two ratios
+        return LONGEST_FOR_IMAGES
+    small = max(_small_object(shapes, median, objects), 1e-6)
+    return min(max(float(median.max()) * OBJECT_PX[objects.sized_by] / small, MIN_LONGEST), LONGEST)
+
+
+def _small_object(shapes: np.ndarray, median: np.ndarray, objects: ObjectSizes) -> float:
+    """The side of a small object, in pixels on a canvas of the median shape; an image is scaled by the smaller of two ratios."""
     scales = (median / shapes).min(axis=1)
-    small = float(np.quantile(objects.sides * scales[objects.rows], OBJECT_QUANTILE))
-    target = OBJECT_PX[objects.sized_by] * factor
-    wanted = float(median.max()) * target / max(small, 1e-6)
-    bounded = min(max(wanted, MIN_LONGEST), LONGEST * factor)
-    side = float(median.max())
-    shown = small * min(bounded, side) / side
-    return bounded, f"of {len(objects.sides)} objects {OBJECT_QUANTILE:.0%} are smaller than {shown:.0f} pixels on it"
+    return float(np.quantile(objects.sides * scales[objects.rows], OBJECT_QUANTILE))
 
 
 def _multiples(sides: Sequence[float]) -> tuple[int, int]:
