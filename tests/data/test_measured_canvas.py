@@ -26,12 +26,12 @@ def write(folder: Path, sizes: list[tuple[int, int]], side: int) -> Path:
 
 
 def test_all_images_count(tmp_path: Path) -> None:
-    folder = write(tmp_path, [(416, 608)] * 33 + [(352, 448)] * 111, side=20)
+    folder = write(tmp_path, [(416, 608)] * 8 + [(352, 448)] * 10, side=20)
     index = open_data(folder, "detect", "train")
     size, reason = measured_canvas([index], {"detect"})
     assert size == (352, 448)
-    assert reason.startswith("the median of 144 images is 352x448; of 144 objects 10% are smaller than ")
-    assert measured_canvas([index], {"segment"})[1] == "the median of 144 images is 352x448"
+    assert reason.startswith("the median of 18 images is 352x448; of 18 objects 10% are smaller than ")
+    assert measured_canvas([index], {"segment"})[1] == "the median of 18 images is 352x448"
     assert max(measured_canvas([index], {"detect"}, longest=128)[0]) == 128
 
 

@@ -37,18 +37,19 @@ def classifier(classes: list[str]) -> Any:
     return vertebra.create_model("resnet10t", decoder="linear", classes=classes, image_size=[32, 64])
 
 
-def chosen(scenes: Path, hardware: Hardware = Hardware("cpu", 1), **train: Any) -> tuple[ResolvedTrain, list[str]]:
+def chosen(scenes: Path, processes: int = 1, **train: Any) -> tuple[ResolvedTrain, list[str]]:
     """The options that a run on the animals has, and those that it chose."""
     model = {"backbone": "resnet10t", "decoder": "linear"}
     config = Config.from_raw({"data": str(scenes / "animals"), "model": model, "train": {**FAST, **train}})
     opened, val = open_split(config, "train"), open_split(config, "val")
     built = classifier(list(opened.labels["classify"].classes))
-    resolved, made = make_choices(config, built, opened, val, hardware)
+    resolved, made = make_choices(config, built, opened, val, Hardware("cpu", processes))
     return resolved.train, [choice.option for choice in made]
 
 
 def test_a_run_records_its_choices(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config = {"data": str(scenes / "animals"), "model": {"backbone": "resnet10t", "decoder": "linear"}, "train": FAST}
+    data = {"path": str(scenes / "animals"), "check": False}
+    config = {"data": data, "model": {"backbone": "resnet10t", "decoder": "linear"}, "train": FAST}
     run = vertebra.train(config, out=tmp_path / "run")
     record = json.loads((run / "run.json").read_text())
     values = {choice["option"]: choice["value"] for choice in record["choices"]}
@@ -83,9 +84,9 @@ def test_what_is_set_is_kept(scenes: Path) -> None:
 
 
 def test_a_step_is_over_all_processes(scenes: Path) -> None:
-    train, _ = chosen(scenes, Hardware("cpu", 2))
+    train, _ = chosen(scenes, 2)
     assert (train.batch_size, train.accumulate, train.epochs) == (4, 1, 3)
-    train, _ = chosen(scenes, Hardware("cpu", 2), num_nodes=2)
+    train, _ = chosen(scenes, 2, num_nodes=2)
     assert (train.batch_size, train.epochs) == (2, 3)
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from vertebra.training import memory
 from vertebra.training.memory import available_memory, memory_budget, total_memory
 
 MACHINE = "MemTotal:       8000 kB\nMemFree:         100 kB\nMemAvailable:   6000 kB\n"
@@ -54,5 +56,13 @@ def test_the_smallest_limit_counts(
 
 def test_an_unknown_system_has_no_budget(tmp_path: Path) -> None:
     assert available_memory(tmp_path) is None and total_memory(tmp_path) is None
-    assert memory_budget("mps") is None
-    assert 0 < (memory_budget("cpu", 4) or 0) * 3 <= (memory_budget("cpu", 1) or 0) * 12
+    assert memory_budget(torch.device("mps")) is None
+
+
+def test_several_processes_come_to_the_same_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(memory, "total_memory", lambda: 8000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 5000)
+    assert memory_budget(cpu) == 3500
+    assert memory_budget(cpu, 4, alone=False) == 1400
+    assert memory_budget(cpu, 1, alone=False) == 5600  # one on each of several machines

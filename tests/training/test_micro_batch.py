@@ -17,6 +17,7 @@ from vertebra.training import micro_batch
 from vertebra.training.loaders import mixed
 from vertebra.training.micro_batch import StepMemory, fitting_images, step_memory, weight_bytes
 
+CPU = torch.device("cpu")
 RECIPE = TrainConfig(image_size=[32, 64], precision="32", accelerator="cpu")
 
 
@@ -34,7 +35,7 @@ def data(scenes: Path, model: VisionModel) -> MixedData:
 
 @pytest.fixture(scope="module")
 def memory(model: VisionModel, data: MixedData) -> StepMemory:
-    measured = step_memory(model, data, "32-true", "cpu")
+    measured = step_memory(model, data, "32-true", CPU)
     assert measured is not None
     return measured
 
@@ -43,7 +44,7 @@ def test_the_trial_leaves_the_model_and_the_random_state(model: VisionModel, dat
     model.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     state = torch.random.get_rng_state()
-    assert step_memory(model, data, "bf16-mixed", "cpu") is not None
+    assert step_memory(model, data, "bf16-mixed", CPU) is not None
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert torch.equal(state, torch.random.get_rng_state())
     assert not model.training and all(weight.grad is None for weight in model.parameters())
@@ -69,9 +70,8 @@ def test_the_largest_divisor_that_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     budget = weight_bytes(model, average=True) + memory.of(fitting)
-    monkeypatch.setattr(micro_batch, "memory_budget", lambda device, processes: budget)
     monkeypatch.setattr(micro_batch, "step_memory", lambda *given: memory)
-    size, reason = fitting_images(model, data, RECIPE, 8, "cpu", 1)
+    size, reason = fitting_images(model, data, RECIPE, 8, CPU, budget)
     assert size == images
     assert reason.startswith(f"of 8 images a step {images} at a time fit into memory: ") == (images < 8)
 
@@ -80,7 +80,5 @@ def test_no_trial_where_the_step_fits_anyway(
     model: VisionModel, data: MixedData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(micro_batch, "step_memory", lambda *given: pytest.fail("a trial"))
-    monkeypatch.setattr(micro_batch, "memory_budget", lambda device, processes: 10**12)
-    assert fitting_images(model, data, RECIPE, 8, "cpu", 1) == (8, "")
-    monkeypatch.setattr(micro_batch, "memory_budget", lambda device, processes: None)
-    assert fitting_images(model, data, RECIPE, 8, "mps", 1) == (8, "")
+    assert fitting_images(model, data, RECIPE, 8, CPU, 10**12) == (8, "")
+    assert fitting_images(model, data, RECIPE, 8, CPU, None) == (8, "")

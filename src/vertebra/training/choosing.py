@@ -19,8 +19,9 @@ from vertebra.model_info import model_info
 from vertebra.recipe.choices import Choice, DataFacts, choose_epochs, choose_evaluations, step_images
 from vertebra.recipe.defaults import MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
-from vertebra.training.hardware import Hardware
+from vertebra.training.hardware import Hardware, local_device
 from vertebra.training.loaders import mixed
+from vertebra.training.memory import memory_budget
 from vertebra.training.micro_batch import fitting_images
 from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain, resolved_config
 
@@ -87,7 +88,9 @@ def _choose_batch(
         return [
             Choice("batch_size", train.batch_size, f"{reason}, in the {train.accumulate} parts of train.accumulate")
         ]
-    images, limit = fitting_images(model, data, train, size, hardware.device, hardware.processes)
+    device = local_device(train, hardware)
+    budget = memory_budget(device, hardware.processes, alone=facts.processes == 1)
+    images, limit = fitting_images(model, data, train, size, device, budget)
     train.batch_size, train.accumulate = images, size // images
     batch = Choice("batch_size", images, "; ".join(filter(None, [reason, limit])))
     if images == size:

@@ -14,22 +14,23 @@ _FILES = {2: ("memory.max", "memory.current"), 1: ("memory.limit_in_bytes", "mem
 _CACHES = {2: "inactive_file", 1: "total_inactive_file"}  # pages that the kernel gives back when memory is needed
 
 
-def memory_budget(device: str, processes: int = 1) -> int | None:
+def memory_budget(device: torch.device, processes: int = 1, alone: bool = True) -> int | None:
     """Bytes that each process of a run may use on this machine; None if unknown.
 
-    One process may use a share of what is free now. Several must come to the same number, whenever each of them asks, so it is
-    a share of the whole.
+    A single process may use a share of what is free now. Several must come to the same number, whenever each of them asks, so
+    it is a share of the whole.
 
     Args:
-        device: "cpu" or "cuda".
+        device: that the run computes on.
         processes: of the run on this machine.
+        alone: whether the run has a single process, on all machines.
     """
-    if device == "cuda":
-        free, total = torch.cuda.mem_get_info()
-        return int(MEMORY_SHARE * (free if processes == 1 else total))
-    if device != "cpu":
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return int(MEMORY_SHARE * (free if alone else total))
+    if device.type != "cpu":
         return None
-    whole = available_memory() if processes == 1 else total_memory()
+    whole = available_memory() if alone else total_memory()
     return None if whole is None else int(MEMORY_SHARE * whole / processes)
 
 

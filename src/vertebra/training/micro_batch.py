@@ -17,7 +17,6 @@ from vertebra.data.samples import MixedData, Sample, SampleKey
 from vertebra.model import VisionModel
 from vertebra.recipe.defaults import ACTIVATION_FACTOR, MAX_BYTES_PER_PIXEL
 from vertebra.tasks import task_of
-from vertebra.training.memory import memory_budget
 from vertebra.training.precision import choose_precision
 
 TOO_MUCH = 2**60  # bytes, for a step that does not fit
@@ -43,7 +42,7 @@ class StepMemory(NamedTuple):
 
 
 def fitting_images(
-    model: VisionModel, data: MixedData, recipe: TrainConfig, size: int, device: str, processes: int
+    model: VisionModel, data: MixedData, recipe: TrainConfig, size: int, device: torch.device, budget: int | None
 ) -> tuple[int, str]:
     """The number of images of a micro batch, and the reason; empty if the whole step fits.
 
@@ -52,13 +51,12 @@ def fitting_images(
         data: training images, not augmented.
         recipe: has the canvas, the precision and the moving average.
         size: images of the whole step in a process.
-        device: "cpu", "cuda" or another one, for which nothing is measured.
-        processes: of the run on this machine.
+        device: that the run computes on.
+        budget: bytes that may be used; None if unknown, and then nothing is measured.
 
     Returns:
         A number that divides ``size``.
     """
-    budget = memory_budget(device, processes)
     weights = weight_bytes(model, recipe.ema is not None)
     height, width = data.resize_spec.size
     if budget is None or size == 1 or weights + size * height * width * MAX_BYTES_PER_PIXEL <= budget:
@@ -85,7 +83,7 @@ def weight_bytes(model: nn.Module, average: bool) -> int:
     return copies * sum(weight.nbytes for weight in weights) + (1 + STATES) * trained
 
 
-def step_memory(model: VisionModel, data: MixedData, precision: str, device: str) -> StepMemory | None:
+def step_memory(model: VisionModel, data: MixedData, precision: str, device: torch.device) -> StepMemory | None:
     """The memory of a training step without weights, measured on steps of one and of two images; None if they cannot run.
 
     A kind of images is those that are labeled for the same branches; the one that needs most counts.
@@ -95,14 +93,17 @@ def step_memory(model: VisionModel, data: MixedData, precision: str, device: str
         trial = copy.deepcopy(model).to(device=device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     except Exception:  # foreign modules hold anything; training names it
         return None
-    measure = _allocated if device == "cuda" else _saved
-    devices = [torch.cuda.current_device()] if device == "cuda" else []
+    measure = _allocated if device.type == "cuda" else _saved
+    devices = [device] if device.type == "cuda" else []
     measured = []
     with torch.random.fork_rng(devices):
         for sample in batches:
-            autocast = torch.autocast(device, DTYPES[precision]) if precision in DTYPES else nullcontext()
+            autocast = torch.autocast(device.type, DTYPES[precision]) if precision in DTYPES else nullcontext()
             with autocast:
                 measured.append(_measure_both(trial, sample, data, measure, device))
+    del trial
+    if devices:
+        torch.cuda.empty_cache()
     counts = [each for each in measured if each is not None]
     if not counts:
         return None
@@ -128,7 +129,7 @@ def _measure_both(
     sample: Sample,
     data: MixedData,
     measure: Callable[[VisionModel, Batch], int],
-    device: str,
+    device: torch.device,
 ) -> StepMemory | None:
     """From steps of one and two images, or of two and three where a norm cannot be trained on one."""
     for images in (1, 2):
@@ -167,11 +168,12 @@ def _saved(trial: VisionModel, batch: Batch) -> int:
 
 def _allocated(trial: VisionModel, batch: Batch) -> int:
     """Bytes of memory of a step on a GPU, beside those that were allocated before."""
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
+    device = batch.images.device
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
     torch.autograd.backward(_loss(trial, batch))
-    peak = torch.cuda.max_memory_allocated() - before
+    peak = torch.cuda.max_memory_allocated(device) - before
     trial.zero_grad(set_to_none=True)
     return int(peak)
 
