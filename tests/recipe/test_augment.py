@@ -26,7 +26,7 @@ RAW = {"data": "somewhere", "model": {"backbone": "test_resnet", "decoder": "lin
 
 def augment(value: Any) -> Augment:
     part = Config.from_raw({**RAW, "train": {"augment": value}}).train.augment
-    return Augment.from_options(part.name, part.options)
+    return Augment.from_options("default" if part.name == "auto" else part.name, part.options)
 
 
 def test_a_name_a_name_with_options_and_options_alone() -> None:

@@ -40,16 +40,16 @@ def available_memory(root: Path = ROOT) -> int | None:
     Args:
         root: the folder of ``proc`` and ``sys``.
     """
-    free = [limit - used for limit, used in _limits(root)]
+    free = [limit - used for limit, used in _group_limits(root)]
     return max(0, min(free)) if (free := [*free, *_machine(root, "MemAvailable")]) else None
 
 
 def total_memory(root: Path = ROOT) -> int | None:
     """Bytes of the machine, or of its container; None if unknown."""
-    return min([*(limit for limit, _ in _limits(root)), *_machine(root, "MemTotal")], default=None)
+    return min([*(limit for limit, _ in _group_limits(root)), *_machine(root, "MemTotal")], default=None)
 
 
-def _limits(root: Path) -> Iterator[tuple[int, int]]:
+def _group_limits(root: Path) -> Iterator[tuple[int, int]]:
     """Limits of the control groups, each with the memory that is used of it."""
     for version, folder in control_folders(root, "memory"):
         limit, used = (_number(folder / name) for name in _FILES[version])
