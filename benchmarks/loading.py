@@ -40,6 +40,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
 from vertebra.recipe.augment import Augment
 from vertebra.training.loaders import RunData
+from vertebra.training.resolved_config import resolved_config
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
 BATCH = 8
@@ -70,16 +71,18 @@ def loader(
         cache: where decoded images are kept; None for nowhere.
     """
     train: dict[str, Any] = {
+        "epochs": 1,
         "batch_size": BATCH,
+        "accumulate": 1,
+        "evaluate_every": 1,
         "image_size": list(size),
         "workers": 0,
         "reduced_decoding": reduced,
         "cache": cache,
+        "augment": {"name": "default", **(augment or {})},
     }
-    if augment is not None:
-        train["augment"] = dict(augment)
     model = {"backbone": "resnet10t", "decoder": decoder}
-    config = Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark")
+    config = resolved_config(Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark"))
     opened = open_split(config, "train")
     branch = next(iter(config.model.branches))
     classes = list(opened.labels[branch].classes)

@@ -22,6 +22,7 @@ from vertebra.training import execution
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
 from vertebra.training.record import without_folders
+from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.resuming import Saved, compare
 from vertebra.training.run import resume_run
 from vertebra.training.saved_state import read_state
@@ -178,7 +179,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 
@@ -257,9 +258,12 @@ def test_several_data_sets_move_together(tmp_path: Path) -> None:
     assert [source.path for source in beside.data.val] == [source.path for source in moved.data.val]
 
 
-def saved(processes: int, **train: Any) -> tuple[Saved, Config]:
-    raw = {"data": "d", "model": {"backbone": "r", "decoder": "linear"}, "train": {"batch_size": 8, "accumulate": 2}}
-    before, now = Config.from_raw(raw), Config.from_raw({**raw, "train": {**raw["train"], **train}})  # type: ignore[dict-item]
+def saved(processes: int, **train: Any) -> tuple[Saved, ResolvedConfig]:
+    options = {"epochs": 3, "batch_size": 8, "accumulate": 2, "evaluate_every": 1}
+    before, now = (
+        resolved_config(Config.from_raw({"data": "d", "model": {"backbone": "r", "decoder": "linear"}, "train": each}))
+        for each in (options, {**options, **train})
+    )
     return Saved(before, processes=processes, device="cpu"), now
 
 

@@ -146,7 +146,7 @@ def test_a_run_with_pairs_mirrors_and_does_not_complain(
 def test_where_nothing_would_be_mirrored_nothing_is_told(faces: Path) -> None:
     model = model_of_config(config(faces), "config")
     assert RunData(model, TrainConfig(augment="none"), [], []).unmirrored() == []
-    (line,) = RunData(model, TrainConfig(), [], []).unmirrored()
+    (line,) = RunData(model, TrainConfig(augment="default"), [], []).unmirrored()
     assert line.startswith(TOLD)
 
 

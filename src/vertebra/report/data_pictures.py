@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw
 
 from vertebra.cpus import usable_cpus
 from vertebra.data.analysis.small_images import read_small
+from vertebra.data.canvas import measured_canvas
 from vertebra.data.check.open_splits import OpenedSplit
-from vertebra.data.open_datasets import fitting_size
 from vertebra.data.samples import MixedData, SampleKey
 from vertebra.data.sources import Source
 from vertebra.errors import DataError
@@ -129,7 +129,7 @@ class _Augmenter:
         tasks = sorted(opened.indices, key=lambda name: get_task(name).image_level)[:1]
         self.labels = {task: opened.indices[task].labels[task] for task in tasks}
         sources = [Source(opened.indices[task], {task: task}) for task in tasks]
-        size = fitting_size([opened.indices[task] for task in tasks], set(tasks), longest)
+        size, _ = measured_canvas([opened.indices[task] for task in tasks], tasks, longest=longest)
         resize = ResizeSpec(size, "center_crop" if all_image_level(tasks) else "letterbox")
         augment = Augment.preset("default")
         self.data = MixedData(sources, self.labels, resize, augment, seed=seed, reduced_decoding=True)

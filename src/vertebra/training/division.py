@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from vertebra.config import TrainConfig
 from vertebra.data.sampler import MixSampler
 from vertebra.data.samples import MixedData
 from vertebra.errors import RunError
+from vertebra.training.resolved_config import ResolvedTrain
 
 DIVISION = frozenset({"train.batch_size", "train.accumulate"})
 
 
-def step_size(recipe: TrainConfig) -> int:
+def step_size(recipe: ResolvedTrain) -> int:
     """Number of images of a step in each process."""
     return recipe.batch_size * recipe.accumulate
 
 
-def divide_further(recipe: TrainConfig) -> str | None:
+def divide_further(recipe: ResolvedTrain) -> str | None:
     """Options for micro batches of at most half the size in steps of as many images; None for micro batches of one image."""
     step = step_size(recipe)
     sizes = [size for size in range(1, recipe.batch_size // 2 + 1) if step % size == 0]
     return f"train.batch_size={sizes[-1]} train.accumulate={step // sizes[-1]}" if sizes else None
 
 
-def check_step(old: TrainConfig, old_processes: int, new: TrainConfig, processes: int) -> None:
+def check_step(old: ResolvedTrain, old_processes: int, new: ResolvedTrain, processes: int) -> None:
     """Checks that a step has the same number of images with another number of processes.
 
     Raises:
@@ -41,7 +41,7 @@ def _count(processes: int) -> str:
     return f"{processes} process" if processes == 1 else f"{processes} processes"
 
 
-def redrawn_note(data: MixedData, old: TrainConfig, new: TrainConfig, processes: int) -> list[str]:
+def redrawn_note(data: MixedData, old: ResolvedTrain, new: ResolvedTrain, processes: int) -> list[str]:
     """A note if other micro batches mean other images: each needs labeled images of every branch.
 
     Args:

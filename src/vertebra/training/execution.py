@@ -25,6 +25,8 @@ from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
+from vertebra.recipe.choices import Choice
+from vertebra.training.choosing import SameChoices, few_images_notes
 from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
@@ -35,6 +37,7 @@ from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_cla
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
+    choice_lines,
     next_record,
     provenance,
     resolved,
@@ -43,6 +46,7 @@ from vertebra.training.record import (
     step_shape,
 )
 from vertebra.training.report import prediction_pictures, write_report
+from vertebra.training.resolved_config import ResolvedConfig
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
 from vertebra.training.run_state import EndRecord, record_end
 from vertebra.training.saved_state import check_state
@@ -92,11 +96,12 @@ class _Prepared:
 
 
 def run_training(
-    config: Config,
+    config: ResolvedConfig,
     model: VisionModel,
     opened: Opened,
     val: Opened,
     folder: Path,
+    choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None = None,
 ) -> Finished:
@@ -108,6 +113,7 @@ def run_training(
         opened: training data.
         val: evaluation data.
         folder: of the run.
+        choices: the options that were chosen for a new run.
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
 
@@ -116,7 +122,7 @@ def run_training(
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opening_notes(opened, val), *origin)
-    run = _prepare(config, model, opened, val, folder, resumption, transform)
+    run = _prepare(config, model, opened, val, folder, choices, resumption, transform)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(resumption.state) if resumption else None)
@@ -157,11 +163,12 @@ def _origin(config: Config, model: VisionModel) -> str:
 
 
 def _prepare(
-    config: Config,
+    config: ResolvedConfig,
     model: VisionModel,
     opened: Opened,
     val: Opened,
     folder: Path,
+    choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None,
 ) -> _Prepared:
@@ -174,6 +181,7 @@ def _prepare(
         *unmeasurable_notes(model_info(model), data.val_set, recipe.monitor),
         *data.unmirrored(),
         *data.train_set.range_notes(),
+        *([] if resumption else few_images_notes(model, data.train_set, config.model.init_from is not None)),
     )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
@@ -184,18 +192,18 @@ def _prepare(
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
+    callbacks = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
     emit(*data.open_cache(trainer.num_devices))
-    steps, size = step_shape(data, recipe, trainer.world_size)
-    check_single_images(model, size // recipe.accumulate)
+    steps, sizes = step_shape(data, recipe, trainer.world_size)
+    check_single_images(model, min(sizes) // recipe.accumulate)
     values = resolved(config, model, data, trainer)
     changes: list[str] = []
     if resumption is not None:
         redrawn = redrawn_note(data.train_set, resumption.saved.config.train, recipe, trainer.world_size)
         changes = [*resumption.changes, *consequences(resumption, steps, values["precision"]), *redrawn]
-    record.update(next_record(folder, fingerprints, start_entry(values, changes)))
+    record.update(next_record(folder, fingerprints, start_entry(values, changes), choices))
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
@@ -203,6 +211,7 @@ def _prepare(
     if resumption is not None:
         check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    emit(*choice_lines(choices))
     return _Prepared(run_folder, data, module, trainer, record, loggers)
 
 
@@ -225,7 +234,7 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
         raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
 
 
-def _report_nothing_left(run: _Prepared, config: Config) -> None:
+def _report_nothing_left(run: _Prepared, config: ResolvedConfig) -> None:
     """Prints why a resumed run took no step, and keeps its weights if it has kept none."""
     out_of_patience = f"train.patience ({config.train.patience}) is used up"
     reason = out_of_patience if run.folder.out_of_patience else f"all {config.train.epochs} epochs are done"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, RunError, VertebraError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.division import divide_further, step_size
+from vertebra.training.resolved_config import ResolvedTrain
 
 ONE_VALUE = "Expected more than 1 value per channel when training"
 MEMORY_SIGNS = (
@@ -23,7 +23,7 @@ MEMORY_SIGNS = (
 
 
 def as_user_error(
-    error: Exception, recipe: TrainConfig | None = None, folder: Path | None = None
+    error: Exception, recipe: ResolvedTrain | None = None, folder: Path | None = None
 ) -> VertebraError | None:
     """An error in training as a message for the user; None for other errors.
 
@@ -56,7 +56,7 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def _smaller_batch(recipe: TrainConfig | None, folder: Path | None) -> str:
+def _smaller_batch(recipe: ResolvedTrain | None, folder: Path | None) -> str:
     """Which batch size to take, as a command."""
     if recipe is None:
         return "use smaller batches or images"

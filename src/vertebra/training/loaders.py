@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import lightning.pytorch as pl
 
-from vertebra.config import TrainConfig
 from vertebra.cpus import usable_cpus
 from vertebra.data.augmentation.mixing import mixable
 from vertebra.data.augmentation.user_transform import UserTransform
@@ -20,6 +19,7 @@ from vertebra.model_info import ModelInfo, model_info
 from vertebra.recipe.augment import Augment
 from vertebra.recipe.augment_effect import check_effect
 from vertebra.tasks import all_image_level, get_task
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.user_transform import Transform, check_transform
 
 
@@ -40,7 +40,7 @@ class RunData(pl.LightningDataModule):
     def __init__(
         self,
         model: VisionModel,
-        recipe: TrainConfig,
+        recipe: ResolvedTrain,
         train: list[Source],
         val: list[Source],
         transform: Transform | None = None,

@@ -21,6 +21,7 @@ from vertebra.training.folder import CONFIG
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
+from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.training.state_files import LAST, saved_states
 from vertebra.yaml_files import assign, parse_assignment
@@ -55,7 +56,7 @@ class Saved:
         peaks: the peak learning rates.
     """
 
-    config: Config
+    config: ResolvedConfig
     data: Mapping[str, Fingerprint] = field(default_factory=dict)
     processes: int | None = None
     device: str | None = None
@@ -79,7 +80,7 @@ class Resumption:
         state: the file of the saved state.
     """
 
-    config: Config
+    config: ResolvedConfig
     hardware: Hardware
     saved: Saved
     changes: list[str]
@@ -108,7 +109,7 @@ def plan_resumption(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
         )
-    old = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+    old = resolved_config(Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG)))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
@@ -116,14 +117,15 @@ def plan_resumption(
             continue
         for written_key in _written_out(key, old):
             assign(raw, written_key, value)
-    new = Config.from_raw(raw, str(folder / CONFIG))
+    changed = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
-    new = locate(new, folder, recorded) if data is None else move(new, data)
-    check_data_exists([*new.data.train, *new.data.val], folder, recorded)
+    changed = locate(changed, folder, recorded) if data is None else move(changed, data)
+    check_data_exists([*changed.data.train, *changed.data.val], folder, recorded)
+    new = resolved_config(with_absolute_paths(changed))
     state, saved, notes = read_newest(folder, old)
     hardware = check_hardware(new.train)
     changes = [*notes, *compare(saved, new, hardware, folder)]
-    return Resumption(with_absolute_paths(new), hardware, saved, changes, state)
+    return Resumption(new, hardware, saved, changes, state)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -161,7 +163,7 @@ def _written_out(key: str, config: Config) -> list[str]:
     return [key]
 
 
-def read_newest(folder: Path, config: Config) -> tuple[Path, Saved, list[str]]:
+def read_newest(folder: Path, config: ResolvedConfig) -> tuple[Path, Saved, list[str]]:
     """The newest saved state of a run that can be read: its file, its content, and a note if it is not the last one.
 
     Raises:
@@ -180,7 +182,7 @@ def read_newest(folder: Path, config: Config) -> tuple[Path, Saved, list[str]]:
     raise problems[0]
 
 
-def read_saved(path: Path, config: Config) -> Saved:
+def read_saved(path: Path, config: ResolvedConfig) -> Saved:
     """The state of a run in a checkpoint.
 
     Args:
@@ -194,7 +196,7 @@ def read_saved(path: Path, config: Config) -> Saved:
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else config,
+            config=resolved_config(Config.from_raw(entry["config"], str(path))) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
@@ -209,7 +211,7 @@ def read_saved(path: Path, config: Config) -> Saved:
         raise damaged(path) from None
 
 
-def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list[str]:
+def compare(saved: Saved, new: ResolvedConfig, hardware: Hardware, folder: Path) -> list[str]:
     """The differences from the saved state, in words.
 
     Raises:

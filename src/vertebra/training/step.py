@@ -14,7 +14,6 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
@@ -31,6 +30,7 @@ from vertebra.training.frozen_start import FrozenStart, check_backbone_options, 
 from vertebra.training.nonfinite_batch import FOLDER, write_nonfinite_batch
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
+from vertebra.training.resolved_config import ResolvedTrain
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -55,7 +55,7 @@ class TrainingModule(pl.LightningModule):
         folder: of the run, where the batch of a skipped step is saved; None for nowhere.
     """
 
-    def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
+    def __init__(self, model: VisionModel, recipe: ResolvedTrain, pretrained: bool) -> None:
         super().__init__()
         check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False

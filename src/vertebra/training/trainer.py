@@ -9,15 +9,15 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.hardware import check_hardware
 from vertebra.training.precision import choose_precision
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.state_files import SyncedCheckpoints
 
 
-def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
+def make_trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
     """Lightning's trainer for a recipe and a model."""
     hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
@@ -38,7 +38,7 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
         ) from error
 
 
-def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
+def _trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,

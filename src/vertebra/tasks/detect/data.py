@@ -34,6 +34,7 @@ class DetectData(TaskData):
     source_kinds = frozenset({"boxes", "outlines", "points"})
     direct_kinds = frozenset({"boxes", "outlines"})
     annotates_boxes = True
+    sized_by = "boxes"
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""
