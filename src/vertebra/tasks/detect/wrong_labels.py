@@ -19,7 +19,8 @@ from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.greedy_matching import argmax_by_group
 
 BADLY_LOCATED_IOU = (0.3, 0.6)
-UNSUPPORTED_SCORE = 0.1  # a lower score is no support of an annotated box
+SUPPORT_IOU = 0.4  # of a prediction that supports an annotated box, whatever its class
+SUPPORT_SCORE = 0.1
 
 
 def wrong_boxes(boxes: BoxPairs, errors: BoxErrors, names: Sequence[str]) -> list[LikelyWrongLabel]:
@@ -125,8 +126,9 @@ def _badly_located(boxes: BoxPairs, confident: np.ndarray, names: Sequence[str])
 def _unsupported(boxes: BoxPairs, names: Sequence[str]) -> list[tuple[int, LikelyWrongLabel]]:
     """Objects where nothing of any class is predicted; likelier wrong in a class whose objects are mostly predicted."""
     support = np.zeros(len(boxes.true_ids))
-    np.maximum.at(support, boxes.pairs[:, 1], boxes.scores[boxes.pairs[:, 0]].astype(np.float64))
-    supported = support >= UNSUPPORTED_SCORE
+    predicted, true_rows = boxes.pairs[boxes.overlaps >= SUPPORT_IOU].T
+    np.maximum.at(support, true_rows, boxes.scores[predicted].astype(np.float64))
+    supported = support >= SUPPORT_SCORE
     counts = np.bincount(boxes.true_ids, minlength=len(names))
     share = np.bincount(boxes.true_ids, supported, minlength=len(names)) / np.maximum(counts, 1)
     listed = []
