@@ -51,6 +51,7 @@ PAGES = [
         "docs/predictions.md",
         "docs/recipe.md",
         "docs/augmentation.md",
+        "docs/reports.md",
     )
 ]
 

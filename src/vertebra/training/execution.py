@@ -265,7 +265,7 @@ def _resume_command(folder: Path) -> str:
 
 
 @contextmanager
-def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
+def run_folder_for(folder: Path, config: ResolvedConfig, record: Mapping[str, Any]) -> Iterator[None]:
     """Makes the run folder with its config and record just before training; removes it if training ends before anything was
     saved.
 
