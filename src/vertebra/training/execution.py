@@ -37,7 +37,7 @@ from vertebra.training.record import (
     start_lines,
     step_shape,
 )
-from vertebra.training.report import write_report
+from vertebra.training.report import write_run_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import unmeasurable_notes
@@ -118,8 +118,8 @@ def run_training(
     _take_best_weights(model, folder)
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
-        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, model, images, run.folder.kept)
+        device = run.trainer.strategy.root_device
+        write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
         emit(f"{run.folder.kept.summary()}; run folder {folder}")
     return Finished(folder, model)
 

@@ -78,7 +78,7 @@ def open_chosen(
     source: str | Path | None, info: ModelInfo, config: Mapping[str, Any] | None, split: str, choice: DataChoice
 ) -> tuple[Config, Opened]:
     """The run's config, or one made for the data, and the data of a split; see `labeled`."""
-    folder = _run_folder(source)
+    folder = run_folder_of(source)
     recorded = None
     if folder is not None:
         raw = read_raw(folder / CONFIG)
@@ -102,7 +102,7 @@ def open_chosen(
     return run, open_measured(run, split, choice)
 
 
-def _run_folder(source: str | Path | None) -> Path | None:
+def run_folder_of(source: str | Path | None) -> Path | None:
     """The run folder that a model is from: the folder itself, or that of a file in it; None for any other model."""
     if source is None:
         return None
