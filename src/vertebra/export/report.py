@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vertebra.data.open_datasets import Opened
 from vertebra.data.splits import NoSplit
 from vertebra.errors import ConfigError, DataError, UnknownName
 from vertebra.evaluation.measured_data import DataChoice
@@ -21,7 +22,7 @@ from vertebra.report.html_page import Picture
 from vertebra.report.run_page import ReportContent, write_run_page
 from vertebra.report.split_facts import SplitFacts, split_facts
 from vertebra.training.diagnosed_images import DiagnosedImages, Examples
-from vertebra.training.labeled_data import LabeledOptions, labeled, open_chosen
+from vertebra.training.labeled_data import LabeledOptions, open_chosen, opened_loader
 from vertebra.training.loaders import mixed
 from vertebra.training.report import REPORT, first_images
 from vertebra.training.run_facts import metric_facts, run_facts
@@ -138,9 +139,11 @@ class _Reported:
         self.model, self.chosen = model, chosen
         self.notes: list[str] = []
         self.images: DiagnosedImages | None = None
+        self._opened: dict[str, tuple[Config, Opened]] = {}
         split, data = chosen["split"], chosen["data"]
         try:
-            loader = labeled(model.path, model.info, model.config, **chosen)
+            run, opened = self._open(split)
+            loader = opened_loader(model.info, run, opened, chosen["batch_size"])
             what = split if data is None else f"{data} ({split})"
             self.images = DiagnosedImages(model.info, model.measure, loader, what, probabilities=model.probabilities)
         except (NoSplit, UnknownName):
@@ -150,6 +153,20 @@ class _Reported:
                 raise
             self.notes.append(f"Without an evaluation and pictures, since the data of this run cannot be used: {error}")
             emit(f"the report has no evaluation: {error}")
+
+    def _open(self, split: str) -> tuple[Config, Opened]:
+        """The config and the data of a split, opened once."""
+        if split not in self._opened:
+            data = self.chosen["data"]
+            choice = DataChoice(
+                None if data is None else check_path("data", data),
+                self.chosen.get("branches"),
+                self.chosen.get("ignore_index"),
+                self.chosen.get("rename_classes"),
+            )
+            model = self.model
+            self._opened[split] = open_chosen(model.path, model.info, model.config, split, choice)
+        return self._opened[split]
 
     def content(self, examples: Examples | None = None, *, title: str = "") -> ReportContent:
         """All that its page shows.
@@ -181,24 +198,15 @@ class _Reported:
 
     def _splits(self) -> list[SplitFacts]:
         """The splits of the run's data, or the one of other data."""
-        data = self.chosen["data"]
-        names = SPLITS if data is None and self.model.run_folder is not None else (self.chosen["split"],)
-        choice = DataChoice(
-            None if data is None else check_path("data", data),
-            self.chosen.get("branches"),
-            self.chosen.get("ignore_index"),
-            self.chosen.get("rename_classes"),
-        )
+        of_run = self.chosen["data"] is None and self.model.run_folder is not None
         splits = []
-        for name in names:
+        for name in SPLITS if of_run else (self.chosen["split"],):
             try:
-                opened = open_chosen(self.model.path, self.model.info, self.model.config, name, choice)[1]
+                splits.append(split_facts(name, self._open(name)[1]))
             except NoSplit:
                 continue
             except (ConfigError, DataError) as error:
                 splits.append(SplitFacts(name, problem=str(error)))
-                continue
-            splits.append(split_facts(name, opened))
         return splits
 
     def _seen(self) -> tuple[list[Picture], list[str]]:
@@ -207,7 +215,7 @@ class _Reported:
         if folder is None or self.chosen["data"] is not None or self.images is None:
             return [], []
         try:
-            run, opened = open_chosen(self.model.path, info, self.model.config, "train", DataChoice())
+            run, opened = self._open("train")
             recipe = run.train
             if recipe.augment.is_object:
                 return [], [

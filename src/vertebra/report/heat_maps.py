@@ -29,9 +29,9 @@ def heat_map(matrix: Matrix) -> str:
     text = f"{matrix.text} {note}".strip()
     paragraph = f"<p>{escape(text)}</p>" if text else ""
     listed = table(
-        [matrix.row_label, matrix.column_label, "count", "share of its row"],
+        [matrix.row_label, matrix.column_label, "count", "% of its row"],
         [
-            (matrix.rows[row], matrix.columns[column], _whole(counts[row, column]), share)
+            (matrix.rows[row], matrix.columns[column], _whole(counts[row, column]), round(100 * share))
             for row, column, share in pairs
         ],
         label=f"{matrix.title}: most frequent confusions",

@@ -187,7 +187,8 @@ def number_text(value: float) -> str:
 
 def gallery(pictures: Sequence[Picture]) -> str:
     """Pictures with their captions; empty for none."""
-    return f'<div class="gallery">{"".join(_figure(each) for each in pictures)}</div>' if pictures else ""
+    wide = " sides" if any(isinstance(each.image, Mapping) for each in pictures) else ""
+    return f'<div class="gallery{wide}">{"".join(_figure(each) for each in pictures)}</div>' if pictures else ""
 
 
 def _figure(picture: Picture) -> str:

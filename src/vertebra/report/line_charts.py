@@ -95,8 +95,8 @@ def _drawing(chart: LineChart, curves: Sequence[Curve], log: bool, mean: Curve |
     legend = []
     for number, curve in enumerate(every):
         color = MAX_CURVES if curve is mean else number
-        pieces.append(_curve(curve, color, across, down))
-        legend.append(f"<li>{_sample(color)}{escape(curve.name)}{_mark_text(curve)}</li>")
+        pieces.append(_curve(curve, color, across, down, chart.x_label))
+        legend.append(f"<li>{_sample(color)}{escape(curve.name)}{_mark_text(curve, chart.x_label)}</li>")
     label = f"{chart.title}: {chart.y_label} by {chart.x_label}; {'; '.join(map(_summary, every))}"
     return svg(HEIGHT, label, "".join(pieces)) + f'<ul class="legend">{"".join(legend)}</ul>'
 
@@ -105,10 +105,11 @@ def _summary(curve: Curve) -> str:
     return f"{curve.name} from {number_text(float(curve.y[0]))} to {number_text(float(curve.y[-1]))}"
 
 
-def _mark_text(curve: Curve) -> str:
+def _mark_text(curve: Curve, x_label: str) -> str:
+    """The marked point of a curve, in parentheses; empty for none."""
     if curve.mark is None:
         return ""
-    return f" ({number_text(float(curve.mark[1]))} at {curve.mark[0]:.4g})"
+    return f" ({escape(number_text(float(curve.mark[1])))} at {escape(x_label)} {curve.mark[0]:.4g})"
 
 
 def _sample(color: int) -> str:
@@ -120,7 +121,7 @@ def _stroke(color: int) -> str:
     return f'fill="none" stroke="currentColor" stroke-width="2"{dashes}'
 
 
-def _curve(curve: Curve, color: int, across: Axis, down: Axis) -> str:
+def _curve(curve: Curve, color: int, across: Axis, down: Axis, x_label: str) -> str:
     x, y = across.position(curve.x), down.position(curve.y)
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x.tolist(), y.tolist(), strict=True))
     pieces = [f'<polyline points="{points}" {_stroke(color)}><title>{escape(curve.name)}</title></polyline>']
@@ -128,14 +129,14 @@ def _curve(curve: Curve, color: int, across: Axis, down: Axis) -> str:
         values = zip(curve.x.tolist(), curve.y.tolist(), x.tolist(), y.tolist(), strict=True)
         pieces += [
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="2.5" fill="currentColor">'
-            f"<title>{escape(curve.name)}: {number_text(value)} at {at:g}</title></circle>"
+            f"<title>{escape(curve.name)}: {number_text(value)} at {escape(x_label)} {at:g}</title></circle>"
             for at, value, a, b in values
         ]
     if curve.mark is not None:
         a, b = float(across.position(curve.mark[0])), float(down.position(curve.mark[1]))
         pieces.append(
             f'<circle cx="{a:.1f}" cy="{b:.1f}" r="5" class="flat" stroke="currentColor" stroke-width="2">'
-            f"<title>{escape(curve.name)}{_mark_text(curve)}</title></circle>"
+            f"<title>{escape(curve.name)}{_mark_text(curve, x_label)}</title></circle>"
         )
     return f'<g class="c{color}">{"".join(pieces)}</g>'
 

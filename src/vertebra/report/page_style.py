@@ -35,9 +35,9 @@ th[aria-sort=ascending] button::after { content: " \\2191" } th[aria-sort=descen
 .chart { margin: 0; padding: .8rem; background: var(--soft); border-radius: 8px; min-width: 0 }
 .chart h4 { overflow-wrap: anywhere }
 .chart p, .chart details, figcaption p { margin: .2rem 0; font-size: .9rem; color: var(--dim) }
-.chart svg, .drawing svg { display: block; width: 100%; height: auto } svg text { fill: var(--ink) }
-svg .dim { fill: var(--dim) }
-svg .axis { stroke: var(--line); fill: none } svg .flat { fill: var(--paper) } svg .over { fill: var(--paper) }
+.chart svg, .drawing svg { display: block; width: 100%; height: auto } .chart svg text { fill: var(--ink) }
+.chart svg .dim { fill: var(--dim) }
+svg .axis { stroke: var(--line); fill: none } svg .flat { fill: var(--paper) } .chart svg .over { fill: var(--paper) }
 svg .heat { fill: var(--heat); stroke: var(--line) } svg .empty { fill: none; stroke: var(--line) }
 .c0 { color: var(--c0) } .c1 { color: var(--c1) } .c2 { color: var(--c2) } .c3 { color: var(--c3) } .c4 { color: var(--c4) }
 .c5 { color: var(--c5) } .c6 { color: var(--c6) } .c7 { color: var(--c7) } .c8 { color: var(--ink) }
@@ -47,6 +47,8 @@ svg .heat { fill: var(--heat); stroke: var(--line) } svg .empty { fill: none; st
 .legend li { overflow-wrap: anywhere }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1rem;
   align-items: start }
+.gallery.sides { grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)) }
+.chart table { font-size: .85rem } .chart td, .chart th { padding: .15rem .5rem }
 .gallery figure { margin: 0; background: var(--soft); border-radius: 8px; overflow: hidden }
 .gallery img { width: 100%; display: block } .side { display: flex; gap: 2px } .side > div { flex: 1 1 0; min-width: 0 }
 .side span { display: block; padding: .15rem .5rem; font-size: .8rem; color: var(--dim); overflow-wrap: anywhere }

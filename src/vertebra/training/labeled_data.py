@@ -67,6 +67,15 @@ def labeled(
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     choice = DataChoice(None if data is None else check_path("data", data), branches, ignore_index, rename_classes)
     run, opened = open_chosen(source, info, config, split, choice)
+    return opened_loader(info, run, opened, batch_size)
+
+
+def opened_loader(info: ModelInfo, run: Config, opened: Opened, batch_size: int) -> Loader:
+    """The images of an opened split; prints the notes of reading it.
+
+    Args:
+        run: the run's config, or one made for the data.
+    """
     emit(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
