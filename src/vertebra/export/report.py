@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from vertebra.config import Config
 from vertebra.data.open_datasets import Opened
 from vertebra.data.splits import NoSplit
 from vertebra.errors import ConfigError, DataError, UnknownName
@@ -27,15 +28,8 @@ from vertebra.training.loaders import mixed
 from vertebra.training.report import REPORT, first_images
 from vertebra.training.run_facts import metric_facts, run_facts
 
-if TYPE_CHECKING:
-    pass
-
 SPLITS = ("train", "val", "test")
 Source = str | Path | os.PathLike[str] | VisionModel | ExportedModel
-
-
-class _Options(LabeledOptions, total=False):
-    device: str | None
 
 
 @strict_keywords
