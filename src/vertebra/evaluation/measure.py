@@ -35,7 +35,7 @@ class Evaluation:
     Args:
         info: of the model.
         observer: gets each prediction with its annotation; None for no observer.
-        metrics: False only for the observer: then `compute` returns nothing, and exchanges nothing between processes.
+        metrics: False to accumulate none, only for the observer.
     """
 
     def __init__(self, info: ModelInfo, observer: Observer | None = None, metrics: bool = True) -> None:
@@ -120,7 +120,7 @@ class Evaluation:
 
         Every process must call it: metrics and losses are over all processes.
         """
-        losses = {} if self.losses is None or not self.metrics else self.losses.compute(self.device)
+        losses = {} if self.losses is None else self.losses.compute(self.device)
         scores: dict[str, float] = {}
         for name, metric in self.metrics.items():
             scores |= {f"{name}/{key}": float(value) for key, value in metric.compute().items()}
@@ -170,7 +170,7 @@ def measure_in_torch(
 
     Args:
         threads: number of torch's CPU threads, for the whole process; None: all usable CPUs.
-        metrics: see `Evaluation`.
+        metrics: False to return none, only for the observer; then nothing is exchanged between processes.
     """
     if threads is None:
         limit_torch()
@@ -186,7 +186,7 @@ def measure_in_torch(
         with mode:
             for batch in batches:
                 evaluation.update(batch.to(used_device), runs)
-        return evaluation.compute()
+        return evaluation.compute() if metrics else {}
 
     return measured
 

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterable, Mapping
 
 from vertebra.report.blocks import blocks_html, table_html
-from vertebra.report.html_page import Picture, Section, file_link, gallery, heading, paragraph, table
+from vertebra.report.html_page import Picture, Section, details, file_link, gallery, heading, paragraph, table
 from vertebra.report.measured import Measured, MeasuredBranch
 from vertebra.tasks.diagnosis import Table
 
+THRESHOLD = "best threshold"  # the column of a table that has them already
 TITLES = {"worst": "Worst images", "typical": "Typical images", "best": "Best images"}
 
 
@@ -22,9 +23,10 @@ def branch_sections(measured: Measured, scores: Mapping[str, float]) -> list[Sec
     """
     sections = []
     for name, branch in measured.branches.items():
-        parts = [*per_class_tables(scores, [name])]
+        parts = per_class_tables(scores, [name])
         if branch.diagnosis is not None:
-            parts += [blocks_html(branch.diagnosis.blocks), *_thresholds(branch)]
+            classes = details("Metrics of each class", "".join(parts))
+            parts = [blocks_html(branch.diagnosis.blocks), *_thresholds(branch), classes]
         parts += [*example_pictures(branch), *_wrong_labels(branch)]
         sections.append(Section(f"Branch {name} on {measured.what}", parts))
     return sections
@@ -47,7 +49,9 @@ def per_class_tables(scores: Mapping[str, float], branches: Iterable[str]) -> li
 
 def _thresholds(branch: MeasuredBranch) -> list[str]:
     thresholds = branch.diagnosis.thresholds if branch.diagnosis is not None else {}
-    if not thresholds:
+    blocks = branch.diagnosis.blocks if branch.diagnosis is not None else ()
+    listed = any(isinstance(block, Table) and THRESHOLD in block.columns for block in blocks)
+    if not thresholds or listed:
         return []
     text = "The score from which the predictions of each class have the best F1 on these images."
     return [table_html(Table("Best thresholds", ["class", "score"], list(thresholds.items()), text))]

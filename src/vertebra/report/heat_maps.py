@@ -8,13 +8,14 @@ from html import escape
 
 import numpy as np
 
-from vertebra.report.html_page import table
+from vertebra.report.html_page import details, table
 from vertebra.report.svg_axes import WIDTH, cut, svg, text_svg
 from vertebra.tasks.diagnosis import Matrix
 
 MAX_NAMES = 24
 MAX_PAIRS = 10
-LEFT, TOP, MAX_CELL = 120, 96, 44
+LEFT, MAX_CELL = 120, 44
+MAX_LETTERS = 12  # of the names of columns
 MIN_TEXT_CELL = 24  # cells from this side on show their count
 
 
@@ -36,10 +37,9 @@ def heat_map(matrix: Matrix) -> str:
         ],
         label=f"{matrix.title}: most frequent confusions",
     )
-    heading = f"<p>Most frequent confusions of {escape(matrix.row_label)} (rows) and {escape(matrix.column_label)}:</p>"
     return (
         f'<figure class="chart"><h4>{escape(matrix.title)}</h4>{paragraph}{_drawing(shown, counts.sum(axis=1), matrix)}'
-        f"{heading + listed if listed else ''}</figure>"
+        f"{details('Most frequent pairs of different names', listed)}</figure>"
     )
 
 
@@ -79,13 +79,14 @@ def _limited(matrix: Matrix, counts: np.ndarray, pairs: Sequence[tuple[int, int,
 
 def _drawing(matrix: Matrix, sums: np.ndarray, whole: Matrix) -> str:
     by_name = dict(zip(whole.rows, sums.tolist(), strict=True))
+    top = 40 + 5.5 * min(MAX_LETTERS, max(map(len, matrix.columns)))
     cell = min(MAX_CELL, (WIDTH - LEFT - 8) / len(matrix.columns))
-    pieces = [text_svg(4, TOP - 8, f"{matrix.row_label} ↓", "start", "dim")]
+    pieces = [text_svg(4, top - 8, f"{matrix.row_label} ↓", "start", "dim")]
     pieces.append(text_svg(LEFT, 12, f"{matrix.column_label} →", "start", "dim"))
     for column, name in enumerate(matrix.columns):
-        pieces.append(text_svg(LEFT + (column + 0.6) * cell, TOP - 6, cut(name, 12), "start", turn=-55))
+        pieces.append(text_svg(LEFT + (column + 0.6) * cell, top - 6, cut(name, MAX_LETTERS), "start", turn=-55))
     for row, name in enumerate(matrix.rows):
-        y = TOP + row * cell
+        y = top + row * cell
         pieces.append(text_svg(LEFT - 6, y + cell / 2 + 4, cut(name, 17), "end"))
         total = by_name[name]
         for column, other in enumerate(matrix.columns):
@@ -94,7 +95,7 @@ def _drawing(matrix: Matrix, sums: np.ndarray, whole: Matrix) -> str:
             title = f"{matrix.row_label} {name}, {matrix.column_label} {other}: {_text(count)} of {_text(total)} ({share:.1%})"
             pieces.append(_cell(LEFT + column * cell, y, cell, count, share, title))
     label = f"{matrix.title}: {matrix.row_label} in rows, {matrix.column_label} in columns"
-    return svg(TOP + len(matrix.rows) * cell + 6, label, "".join(pieces))
+    return svg(top + len(matrix.rows) * cell + 6, label, "".join(pieces))
 
 
 def _cell(x: float, y: float, side: float, count: float, share: float, title: str) -> str:

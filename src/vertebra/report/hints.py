@@ -36,7 +36,7 @@ def hints(facts: RunFacts | None, splits: Sequence[SplitFacts], measured: Measur
 
 
 def _losses(facts: RunFacts) -> Iterator[str]:
-    """Overfitting: the validation loss has risen since its minimum, and the training loss has fallen."""
+    """Overfitting: the validation loss has risen since its minimum, and is above the training loss, which has fallen."""
     for branch in facts.tasks:
         val = curve(facts.rows, f"{branch}/loss")
         terms = [name for name in column_names(facts.rows) if name.startswith(f"{TRAIN}{branch}/")]
@@ -44,7 +44,12 @@ def _losses(facts: RunFacts) -> Iterator[str]:
             continue
         lowest = int(val.y.argmin())
         train = {row["epoch"]: sum(row.get(term, 0.0) for term in terms) for row in facts.rows}
-        if val.y[-1] > RISE * val.y[lowest] and train.get(val.x[-1], math.inf) < train.get(val.x[lowest], -math.inf):
+        above = val.y[-1] > train.get(val.x[-1], math.inf)
+        if (
+            above
+            and val.y[-1] > RISE * val.y[lowest]
+            and train.get(val.x[-1], math.inf) < train.get(val.x[lowest], -math.inf)
+        ):
             yield (
                 f"{branch}: overfitting. The validation loss was lowest in epoch {val.x[lowest]:.0f} ({val.y[lowest]:.3g}) and "
                 f"ended at {val.y[-1]:.3g}, while the training loss fell. Try more images, stronger augmentation (augment=strong), "

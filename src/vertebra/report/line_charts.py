@@ -87,6 +87,8 @@ def _drawing(chart: LineChart, curves: Sequence[Curve], log: bool, mean: Curve |
         if curve.mark is not None:
             x, y = np.append(x, curve.mark[0]), np.append(y, curve.mark[1])
     epochs = chart.x_label == "epoch"
+    if not epochs and min(x.min(), y.min()) >= 0 and max(x.max(), y.max()) <= 1:  # both are shares
+        x, y = np.append(x, (0, 1)), np.append(y, (0, 1))
     across = epoch_axis(x, LEFT, WIDTH - RIGHT) if epochs else make_axis(x, LEFT, WIDTH - RIGHT)
     down = make_axis(y, HEIGHT - BOTTOM, TOP, log=log)
     pieces = [axes_svg(across, down, chart.x_label, chart.y_label + (" (logarithmic)" if down.log else ""))]
@@ -146,4 +148,4 @@ def _diagonal(across: Axis, down: Axis) -> str:
     ends = [(float(across.position(value)), float(down.position(value))) for value in (low, high)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
     drawn = f'<polyline points="{path}" fill="none" stroke="currentColor" class="dim" stroke-dasharray="3 4"/>'
-    return drawn + text_svg(ends[1][0] - 4, ends[1][1] + 14, "ideal", "end", "dim")
+    return drawn + text_svg(ends[0][0] + 14, ends[0][1] - 22, "ideal", "start", "dim")

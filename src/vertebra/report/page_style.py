@@ -47,10 +47,11 @@ svg .heat { fill: var(--heat); stroke: var(--line) } svg .empty { fill: none; st
 .legend li { overflow-wrap: anywhere }
 .gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1rem;
   align-items: start }
-.gallery.sides { grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)) }
+.gallery.sides { grid-template-columns: repeat(auto-fill, minmax(min(100%, 23rem), 1fr)) }
 .chart table { font-size: .85rem } .chart td, .chart th { padding: .15rem .5rem }
 .gallery figure { margin: 0; background: var(--soft); border-radius: 8px; overflow: hidden }
-.gallery img { width: 100%; display: block } .side { display: flex; gap: 2px } .side > div { flex: 1 1 0; min-width: 0 }
+.gallery img { width: 100%; display: block }
+.side img { max-height: 18rem; object-fit: contain } .side { display: flex; gap: 2px } .side > div { flex: 1 1 0; min-width: 0 }
 .side span { display: block; padding: .15rem .5rem; font-size: .8rem; color: var(--dim); overflow-wrap: anywhere }
 figcaption { padding: .4rem .7rem; font-size: .9rem; overflow-wrap: anywhere }
 .facts { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem } .facts dt { color: var(--dim) }
