@@ -86,8 +86,9 @@ def write_report(
         "ignore_index": ignore_index,
         "rename_classes": rename_classes,
     }
-    reported = [_Reported(_open(each, options), chosen) for each in sources]
-    path = _page_path(reported, split, data) if out is None else check_path("out", out)
+    models = [_open(each, options) for each in sources]
+    path = _page_path(models, split, data) if out is None else check_path("out", out)
+    reported = [_Reported(model, chosen) for model in models]
     if len(reported) == 1:
         (only,) = reported
         return write_run_page(path, only.content())
@@ -102,11 +103,11 @@ def _open(source: Source, options: RuntimeOptions) -> ReportedModel:
     return open_reported(check_path("source", source), options)
 
 
-def _page_path(reported: Sequence[_Reported], split: str, data: Any) -> Path:
+def _page_path(models: Sequence[ReportedModel], split: str, data: Any) -> Path:
     """The page where no path is given."""
-    if len(reported) > 1:
+    if len(models) > 1:
         return Path("comparison.html")
-    model = reported[0].model
+    model = models[0]
     folder = model.run_folder
     if model.path is None:
         raise ConfigError("this model is from no file; name the page: out=...")
