@@ -122,9 +122,13 @@ def test_a_large_matrix_keeps_its_most_confused_names() -> None:
 def test_blocks_keep_their_order() -> None:
     blocks = [
         BarChart("First", {"a": 1.0}),
-        Table("Second", ["name", "count"], [["a", 3], ["b", None]]),
+        Table("Second", list("abcdef"), [["a", 3, 4, 5, 6, 7]]),
+        Table("Narrow", ["name", "count"], [["a", 3], ["b", None]]),
         LineChart("Third", "x", "y", [Curve("a", X, X)]),
     ]
     html = blocks_html(blocks)
-    assert html.index("First") < html.index("Second") < html.index("Third") and html.count('class="charts"') == 2
+    assert (
+        html.index("First") < html.index("Second") < html.index("Narrow") < html.index("Third")
+        and html.count('class="charts"') == 2
+    )
     assert blocks_html([Table("None", ["a"], [])]) == ""

@@ -151,7 +151,7 @@ def test_a_run_keeps_the_lowest_loss_and_says_its_value(
     page = (run / "report.html").read_text()
     text = re.sub(r"<[^>]+>", " ", page)
     assert re.search(r"val, kept weights \(epoch 2\)\s+val, last evaluation \(epoch 3\)", text)
-    assert re.search(r"classify/loss \(selected the weights\)\s+0.2500\s+1.0000\s+lower is better", text)
+    assert re.search(r"classify/loss \(selected the weights\)\s+0.2500\s+1.0000\s+lower", text)
     assert "model.safetensors holds the weights of epoch 2, which had the lowest classify/loss." in page
 
 

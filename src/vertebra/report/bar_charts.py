@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from html import escape
 
-from vertebra.report.html_page import details, number_text, table
+from vertebra.report.html_page import details, table
 from vertebra.report.svg_axes import WIDTH, cut, svg, text_svg
 from vertebra.tasks.diagnosis import BarChart
 
@@ -39,13 +39,17 @@ def _drawing(chart: BarChart, bars: dict[str, float]) -> str:
     for number, (name, value) in enumerate(bars.items()):
         y = top + LINE * number
         x, length = zero + min(value, 0) * scale, max(abs(value) * scale, 1)
-        title = f"<title>{escape(name)}: {number_text(value)} {escape(chart.unit)}</title>"
+        title = f"<title>{escape(name)}: {_text(value)} {escape(chart.unit)}</title>"
         pieces.append(text_svg(NAMES, y + 16, cut(name, 22), "end"))
         pieces.append(
             f'<rect x="{x:.1f}" y="{y + 3}" width="{length:.1f}" height="{LINE - 7}" rx="2" fill="currentColor">{title}</rect>'
         )
-        pieces.append(text_svg(zero + max(value, 0) * scale + 5, y + 16, number_text(value), "start"))
+        pieces.append(text_svg(zero + max(value, 0) * scale + 5, y + 16, _text(value), "start"))
     pieces.append(f'<path class="axis" d="M{zero:.1f} {top}v{LINE * len(bars)}"/>')
-    values = "; ".join(f"{name} {number_text(value)}" for name, value in bars.items())
+    values = "; ".join(f"{name} {_text(value)}" for name, value in bars.items())
     label = f"{chart.title}{f' in {chart.unit}' if chart.unit else ''}: {values}"
     return svg(top + LINE * len(bars) + 4, label, f'<g class="c0">{"".join(pieces)}</g>')
+
+
+def _text(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -130,12 +130,12 @@ def _metric_table(content: ReportContent) -> str:
         (
             name + (" (selected the weights)" if run is not None and name == run.monitor else ""),
             *(scores.get(name) for scores in columns.values()),
-            "lower is better" if content.metrics[name].lower_is_better else "higher is better",
+            "lower" if content.metrics[name].lower_is_better else "higher",
             content.metrics[name].meaning,
         )
         for name in dict.fromkeys(names)
     ]
-    return table(["metric", *columns, "direction", "meaning"], rows, label="metrics", max_rows=60)
+    return table(["metric", *columns, "better is", "meaning"], rows, label="metrics", max_rows=60)
 
 
 def _last_evaluation(run: RunFacts) -> Mapping[str, float]:
