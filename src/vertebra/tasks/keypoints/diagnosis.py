@@ -208,5 +208,5 @@ def _image_text(errors: PointErrors, points: Sequence[str]) -> str:
     missed = int((errors.matches < 0).sum())
     confused = int(np.isin(errors.kinds, (INVERSION, SWAP)).sum())
     parts += [f"{missed} of {len(errors.images)} objects missed"] if missed else []
-    parts += [f"{confused} points on other points"] if confused else []
+    parts += [f"{confused} points confused with another"] if confused else []
     return "; ".join(parts)
