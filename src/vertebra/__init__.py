@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.detect.types import DetectPrediction
     from vertebra.tasks.keypoints.types import KeypointPrediction
     from vertebra.tasks.segment.types import SegmentPrediction
+    from vertebra.training.run_list import RunSummary, list_runs
     from vertebra.weights.model_file import save
 
 __version__ = "0.1.0"
@@ -74,6 +75,7 @@ _MODULES = {
     "vertebra.tasks.detect.types": ("DetectPrediction",),
     "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
     "vertebra.tasks.segment.types": ("SegmentPrediction",),
+    "vertebra.training.run_list": ("RunSummary", "list_runs"),
     "vertebra.weights.model_file": ("save",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -99,6 +101,7 @@ __all__ = [
     "Level",
     "list_backbones",
     "list_parts",
+    "list_runs",
     "load",
     "MissingFieldError",
     "Model",
@@ -109,6 +112,7 @@ __all__ = [
     "Run",
     "RunError",
     "RunStopped",
+    "RunSummary",
     "RuntimeModel",
     "save",
     "SegmentPrediction",

@@ -265,10 +265,11 @@ class Run(os.PathLike[str]):
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row per epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses and metrics, as in ``metrics.csv``."""
-        from vertebra.training.run_facts import read_table
+        """One row per epoch: ``epoch``, ``step``, ``lr``, ``seconds``, losses, metrics and what the epoch cost, as in
+        ``metrics.csv`` and ``metrics_by_class.csv``."""
+        from vertebra.training.metrics_table import read_history
 
-        return read_table(self / "metrics.csv")
+        return read_history(self.folder)
 
     def write_report(self, **options: Any) -> Path:
         """Evaluates the best weights, and writes an HTML page about the run.

@@ -45,8 +45,9 @@ def test_one_chart_for_each_family() -> None:
     assert error.title == "error of boxes" and error.y_label == "lower is better"
     (classes,) = class_charts(table, ["boxes"])
     assert classes.title == "map of boxes by class" and [curve.name for curve in classes.curves] == ["cat"]
-    totals, _ = time_charts(table)
+    totals, each = time_charts(table)
     assert isinstance(totals, BarChart) and totals.bars == {"data (60%)": 18.0, "forward (40%)": 12.0}
+    assert each.title == "Time of each epoch"
     assert not time_charts([{"epoch": 1, "seconds": 3.0}])
 
 

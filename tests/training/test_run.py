@@ -29,7 +29,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_is_a_folder_that_explains_itself(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == {
-        "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "report.html", "run.json",
+        "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "metrics_by_class.csv", "report.html", "run.json",
     }  # fmt: skip
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["model"]["branches"]["regions"]["classes"][0] == "background", "classes come from the data"

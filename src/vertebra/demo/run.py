@@ -22,9 +22,9 @@ from vertebra.report.line_charts import line_chart
 from vertebra.report.model_summary import model_summary_svg, model_summary_text, summarize_model
 from vertebra.report.run_curves import loss_charts
 from vertebra.strict_json import to_json
-from vertebra.training.folder import METRICS, free_folder
+from vertebra.training.folder import free_folder
+from vertebra.training.metrics_table import METRICS, read_table
 from vertebra.training.run import train_raw
-from vertebra.training.run_facts import read_table
 from vertebra.weights.model_file import load
 
 SHOWN = ("animal/accuracy", "boxes/map_50", "regions/mean_iou")

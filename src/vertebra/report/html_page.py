@@ -17,6 +17,7 @@ from vertebra.files import replacing
 from vertebra.report.page_style import SCRIPT, STYLE
 from vertebra.tasks.diagnosis import Cell
 
+LONG_CELL = 30  # letters of a cell that is made wide
 MAX_ROWS = 20  # rows of a table that are shown at once
 
 
@@ -173,7 +174,9 @@ def _cell(cell: Cell, first: bool) -> str:
     text = str(cell)
     if text.strip("█▏") == "" and text:
         return f'<td class="bar" data-value="{len(text)}">{text}</td>'
-    return f'<th scope="row">{escape(text)}</th>' if first else f"<td>{escape(text)}</td>"
+    if first:
+        return f'<th scope="row">{escape(text)}</th>'
+    return f'<td class="long">{escape(text)}</td>' if len(text) > LONG_CELL else f"<td>{escape(text)}</td>"
 
 
 def number_text(value: float) -> str:

@@ -14,6 +14,7 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { margin: .3rem 0; overflow-wrap: anywhere }
 h2 { margin: 3rem 0 .8rem; padding-bottom: .2rem; border-bottom: 1px solid var(--line) }
 h3 { margin: 2rem 0 .5rem } h4 { margin: 0 } p { max-width: 52rem } a { color: var(--link) } ul { max-width: 52rem }
+td.long { min-width: 15rem }
 .skip { position: absolute; left: -99rem } .skip:focus { position: static }
 header { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: start; justify-content: space-between }
 button { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line); border-radius: 6px;

@@ -11,7 +11,7 @@ from vertebra.report.run_facts import MetricFacts
 from vertebra.tasks.diagnosis import BarChart, Curve, LineChart
 
 Rows = Sequence[Mapping[str, float]]
-SECONDS = "seconds/"
+SECONDS, MEMORY = "seconds/", "memory/"
 TRAIN = "train/"
 MAX_TERMS = 6  # terms of a loss that are drawn beside their sums
 
@@ -110,11 +110,19 @@ def time_charts(rows: Rows) -> list[LineChart | BarChart]:
     totals = {name: sum(row[name] for row in rows if math.isfinite(row.get(name, math.nan))) for name in names}
     whole = sum(totals.values()) or 1.0
     shares = {f"{name.removeprefix(SECONDS)} ({value / whole:.0%})": value for name, value in totals.items()}
-    curves = [curve(rows, name, name.removeprefix(SECONDS)) for name in names]
-    return [
+    charts: list[LineChart | BarChart] = [
         BarChart("Time of all epochs", shares, "seconds"),
-        LineChart("Time of each epoch", "epoch", "seconds", curves),
+        LineChart("Time of each epoch", "epoch", "seconds", _curves_of(rows, SECONDS)),
+        LineChart("Speed", "epoch", "images per second", [curve(rows, "images_per_second", "training")]),
+        LineChart("Peak memory", "epoch", "GB", _curves_of(rows, MEMORY)),
     ]
+    return [chart for chart in charts if isinstance(chart, BarChart) or any(len(each.x) for each in chart.curves)]
+
+
+def _curves_of(rows: Rows, prefix: str) -> list[Curve]:
+    """The columns of a kind, named by the rest of their names."""
+    names = [name for name in column_names(rows) if name.startswith(prefix)]
+    return [curve(rows, name, name.removeprefix(prefix).removesuffix("_gb")) for name in names]
 
 
 def _is_share(values: Curve) -> bool:

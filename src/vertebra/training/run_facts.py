@@ -13,25 +13,24 @@ from vertebra.errors import RunError
 from vertebra.model_info import ModelInfo
 from vertebra.report.run_facts import MetricFacts, RunFacts
 from vertebra.tasks import get_task
-from vertebra.training.folder import BEST, CONFIG, METRICS
+from vertebra.training.folder import BEST, CONFIG
+from vertebra.training.metrics_table import read_history
 from vertebra.training.record import read_record
 from vertebra.training.selection import BestWeights, directions
 
 
-def read_table(path: Path) -> list[dict[str, float]]:
-    """The rows of a metrics table; empty cells are left out.
+def read_rows(folder: Path) -> list[dict[str, float]]:
+    """The rows of a run's tables of metrics, one an epoch; none before the first epoch has ended.
 
     Raises:
-        RunError: it is damaged.
+        RunError: a table is damaged.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                {name: float(value) for name, value in row.items() if name is not None and value}
-                for row in csv.DictReader(file)
-            ]
-    except (ValueError, TypeError, csv.Error) as error:
-        raise RunError(f"{path}: not a table of numbers ({error})") from None
+        return [row for row in read_history(folder) if "epoch" in row]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{folder}: its table of metrics cannot be read ({error})") from None
 
 
 def metric_facts(info: ModelInfo) -> dict[str, MetricFacts]:
@@ -65,13 +64,12 @@ def run_facts(folder: Path, info: ModelInfo, kept: BestWeights | None = None) ->
         scores = {name: math.nan if value is None else float(value) for name, value in entry["scores"].items()}
         kept = BestWeights.from_state({**entry, "scores": scores})
     starts = record["starts"]
-    table = folder / METRICS
     return RunFacts(
         folder=folder,
         config=read_raw(folder / CONFIG) if (folder / CONFIG).is_file() else {},
         resolved=starts[-1].get("resolved", {}) if starts else {},
         starts=starts,
-        rows=[row for row in read_table(table) if "epoch" in row] if table.is_file() else [],
+        rows=read_rows(folder),
         kept_epoch=None if kept is None else kept.epoch,
         kept_text="the run has not ended; the best weights so far" if kept is None else kept_text(kept),
         kept_scores={} if kept is None else kept.scores,

@@ -46,6 +46,7 @@ DETECT = Task(
     annotation=DetectAnnotation,
     prediction=DetectPrediction,
     monitor="map",
+    more_metrics=("map_50",),
     from_decoded=from_decoded,
     similarity=similarity,
     to_image=_to_image,

@@ -46,6 +46,7 @@ KEYPOINTS = Task(
     annotation=KeypointAnnotation,
     prediction=KeypointPrediction,
     monitor="oks_map",
+    more_metrics=("pck", "error"),
     from_decoded=from_decoded,
     similarity=similarity,
     to_image=_to_image,
