@@ -109,7 +109,7 @@ def _summary(contents: Sequence[ReportContent]) -> Section:
                     metric,
                     *values,
                     *_differences(values),
-                    _best(values, list(groups), known[metric]),
+                    _winner(values, list(groups), known[metric]),
                     known[metric].meaning,
                 )
             )
@@ -151,7 +151,7 @@ def _differences(values: Sequence[float | None]) -> list[float | None]:
     return [None if first is None or value is None else value - first for value in values[1:]]
 
 
-def _best(values: Sequence[float | None], names: Sequence[str], fact: MetricFacts) -> str:
+def _winner(values: Sequence[float | None], names: Sequence[str], fact: MetricFacts) -> str:
     known = [
         (value, name) for value, name in zip(values, names, strict=True) if value is not None and math.isfinite(value)
     ]

@@ -59,8 +59,8 @@ def write_page(path: Path, title: str, intro: str, sections: Sequence[Section]) 
     body = (
         f'<nav aria-label="sections"><ul>{links}</ul></nav><main id="main">'
         + "".join(
-            f'<section aria-labelledby="{names[section.heading]}"><h2 id="{names[section.heading]}">'
-            f"{escape(section.heading)}</h2>{''.join(section.parts)}</section>"
+            f'<section aria-label="{escape(section.heading)}"><h2 id="{names[section.heading]}">{escape(section.heading)}</h2>'
+            f"{''.join(section.parts)}</section>"
             for section in shown
         )
         + "</main>"
