@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from vertebra.tasks.confident_learning import class_thresholds, confident_classes, doubted_labels, estimated_wrong
-from vertebra.tasks.confusion import MAX_NAMES, confusion_matrix, frequent_confusions
 
 PROBABILITIES = np.array([[0.9, 0.1, 0], [0.7, 0.3, 0], [0.2, 0.8, 0], [0.85, 0.15, 0], [0.45, 0.55, 0]])
 LABELS = np.array([0, 0, 1, 1, 1])
@@ -36,19 +35,3 @@ def test_as_many_wrong_labels_are_listed_as_the_confident_joint_has_and_half_aga
 def test_no_label_is_doubted_without_images_or_with_one_class() -> None:
     assert not len(doubted_labels(np.zeros((0, 3)), LABELS[:0]))
     assert not len(doubted_labels(np.ones((4, 1)), np.zeros(4, dtype=np.int64)))
-
-
-def test_of_many_classes_the_others_are_summed() -> None:
-    names = [str(k) for k in range(MAX_NAMES + 10)]
-    counts = np.diag(np.arange(len(names)) + 1)
-    counts[5, 7] = 3
-    matrix = confusion_matrix(names, counts, "images", "")
-    assert len(matrix.rows) == MAX_NAMES and matrix.rows[-1] == "all other classes" and "5" in matrix.rows
-    assert matrix.counts.sum() == counts.sum()
-    assert matrix.counts[matrix.rows.index("5"), matrix.columns.index("7")] == 3
-
-
-def test_the_most_frequent_confusions() -> None:
-    table = frequent_confusions(["a", "b"], np.array([[6, 2], [3, 3]]), "images")
-    assert table.rows == [["b", "a", 3, 0.5], ["a", "b", 2, 0.25]]
-    assert not frequent_confusions(["a"], np.array([[4]]), "images").rows

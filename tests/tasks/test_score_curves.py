@@ -66,13 +66,13 @@ def test_histograms_give_the_curve_of_their_scores() -> None:
     )
 
 
-def test_charts_mark_the_best_threshold_and_add_the_mean() -> None:
+def test_charts_mark_the_best_threshold() -> None:
     first = score_curve(np.array([0.9, 0.3]), np.array([True, False]), 1)
     second = score_curve(np.array([0.9, 0.3]), np.array([False, True]), 1)
     chart = precision_recall_chart(["a", "b"], [first, second], "")
-    assert [curve.name for curve in chart.curves] == ["a", "b", "mean of all classes"]
-    assert [curve.mark for curve in chart.curves[:2]] == [(1.0, 1.0), (1.0, 0.5)]
-    assert np.allclose(chart.curves[2].y, 0.75)
+    assert [curve.name for curve in chart.curves] == ["a", "b"]
+    assert [curve.mark for curve in chart.curves] == [(1.0, 1.0), (1.0, 0.5)]
+    assert np.allclose(chart.curves[1].y, 0.5)
     f1 = f1_chart(["a", "b"], [first, second], "")
     assert f1.curves[0].mark == (pytest.approx(0.6), 1.0)
     assert f1.curves[0].y[[0, 30, 31, 90, 91]] == pytest.approx([2 / 3, 2 / 3, 1, 1, 0]) and len(GRID) == 101
@@ -81,5 +81,5 @@ def test_charts_mark_the_best_threshold_and_add_the_mean() -> None:
 def test_of_many_classes_the_worst_are_shown() -> None:
     curves = [score_curve(np.array([0.5]), np.array([True]), row + 1) for row in range(MAX_CURVES + 5)]
     chart = f1_chart([str(row) for row in range(len(curves))], curves, "")
-    assert len(chart.curves) == MAX_CURVES + 1 and chart.curves[0].name == str(len(curves) - 1)
+    assert len(chart.curves) == MAX_CURVES and chart.curves[0].name == str(len(curves) - 1)
     assert f"{MAX_CURVES} of {len(curves)} classes" in chart.text

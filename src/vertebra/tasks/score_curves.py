@@ -11,7 +11,7 @@ import numpy as np
 from vertebra.tasks.diagnosis import Curve, LineChart
 
 GRID = np.linspace(0, 1, 101)
-MAX_CURVES = 8  # classes in one chart, besides the mean
+MAX_CURVES = 100  # classes in one chart
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +123,6 @@ def precision_recall_chart(names: Sequence[str], curves: Sequence[ScoreCurve], t
         recall = GRID[: np.searchsorted(GRID, curve.recall.max(initial=0) + 1e-9)]
         mark = None if curve.row is None else (float(curve.recall[curve.row]), float(curve.precision[curve.row]))
         lines.append(Curve(name, recall, curve.interpolated_precision(recall), mark))
-    known = [curve.interpolated_precision(GRID) for curve in curves if curve.positives]
-    lines += _mean_of(known)
     marks = "The mark is the threshold with the best F1."
     return LineChart("Precision and recall", "recall", "precision", lines, " ".join([text, marks, *note]))
 
@@ -136,7 +134,6 @@ def f1_chart(names: Sequence[str], curves: Sequence[ScoreCurve], text: str) -> L
     for name, curve in shown:
         mark = None if curve.threshold is None else (curve.threshold, float(curve.f1.max()))
         lines.append(Curve(name, GRID, curve.f1_at(GRID), mark))
-    lines += _mean_of([curve.f1_at(GRID) for curve in curves if curve.positives])
     marks = "The mark is the threshold with the best F1; a flat top means that the threshold matters little."
     return LineChart("F1 and score threshold", "score threshold", "F1", lines, " ".join([text, marks, *note]))
 
@@ -154,8 +151,3 @@ def _shown(names: Sequence[str], curves: Sequence[ScoreCurve]) -> tuple[list[tup
         return known, []
     worst = sorted(known, key=lambda entry: entry[1].average_precision)[:MAX_CURVES]
     return worst, [f"Shown are the {MAX_CURVES} of {len(known)} classes with the lowest average precision."]
-
-
-def _mean_of(values: Sequence[np.ndarray]) -> list[Curve]:
-    """The mean curve of several classes, over `GRID`."""
-    return [Curve("mean of all classes", GRID, np.mean(values, axis=0))] if len(values) > 1 else []

@@ -13,8 +13,7 @@ from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.classify.wrong_labels import wrong_classes, wrong_presences
-from vertebra.tasks.confusion import confusion_matrix, frequent_confusions
-from vertebra.tasks.diagnosis import Block, Cell, Diagnosis, LikelyWrongLabel, Table
+from vertebra.tasks.diagnosis import Block, Cell, Diagnosis, LikelyWrongLabel, Matrix, Table
 from vertebra.tasks.score_curves import ScoreCurve, best_thresholds, f1_chart, precision_recall_chart, score_curve
 
 PRESENT = 0.5  # probability from which a multi-label classifier predicts a class, as in its metrics
@@ -55,11 +54,10 @@ class ClassifyDiagnosis:
         names = self.labels.classes
         curves = [score_curve(p, t, int(t.sum())) for p, t in zip(probabilities.T, present.T, strict=True)]
         predicted = kind.predicted(probabilities)
-        counts, confusion_names, confusion_text = kind.confusion(predicted, present, names)
+        counts, rows, text = kind.confusion(predicted, present, names)
         blocks: list[Block] = [
             _class_table(names, predicted, present, curves, kind.decision),
-            confusion_matrix(confusion_names, counts, "images", confusion_text),
-            frequent_confusions(confusion_names, counts, "images"),
+            Matrix("Confusion matrix (images)", "ground truth", "prediction", rows, rows, counts, text),
             precision_recall_chart(names, curves, "Each class against all others."),
             f1_chart(names, curves, "Each class against all others."),
             kind.reliability(probabilities, present),

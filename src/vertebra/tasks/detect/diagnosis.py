@@ -8,7 +8,6 @@ import numpy as np
 
 from vertebra.tasks.box_iou import areas
 from vertebra.tasks.calibration import bin_totals, reliability_chart
-from vertebra.tasks.confusion import confusion_matrix, frequent_confusions
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.box_pairs import BoxPairs, concatenate, pairs_of_image
 from vertebra.tasks.detect.error_kinds import (
@@ -59,13 +58,10 @@ class DetectDiagnosis:
         thresholds = best_thresholds(names, curves)
         minimum = np.array([thresholds.get(name, DEFAULT_THRESHOLD) for name in names])
         counted = boxes.scores >= minimum[boxes.class_ids]
-        confusion = _confusions(boxes, errors, counted, len(names))
-        confusion_names = [*names, "background"]
         blocks: list[Block] = [
             _class_table(names, boxes, errors, curves),
             *_error_charts(boxes, errors, len(names)),
-            _confusion_block(confusion_names, confusion),
-            frequent_confusions(confusion_names, confusion, "objects"),
+            _confusion_matrix(names, boxes, errors, counted),
             precision_recall_chart(names, curves, RIGHT),
             f1_chart(names, curves, RIGHT),
             _reliability(boxes, errors),
@@ -148,12 +144,13 @@ def _confusions(boxes: BoxPairs, errors: BoxErrors, counted: np.ndarray, classes
     return counts
 
 
-def _confusion_block(names: Sequence[str], counts: np.ndarray) -> Matrix:
+def _confusion_matrix(names: Sequence[str], boxes: BoxPairs, errors: BoxErrors, counted: np.ndarray) -> Matrix:
     text = (
         f"Boxes that reach the best threshold of their class, or {DEFAULT_THRESHOLD} for a class without a right box. The "
         "column 'background' holds missed objects, the row 'background' boxes that match no object."
     )
-    return confusion_matrix(names, counts, "objects", text)
+    rows, counts = [*names, "background"], _confusions(boxes, errors, counted, len(names))
+    return Matrix("Confusion matrix (objects)", "ground truth", "prediction", rows, rows, counts, text)
 
 
 def _reliability(boxes: BoxPairs, errors: BoxErrors) -> LineChart:

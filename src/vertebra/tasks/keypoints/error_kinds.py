@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -58,25 +59,25 @@ class PointErrors:
     kinds: np.ndarray
     mended: np.ndarray
 
-    @property
+    @cached_property
     def labeled(self) -> np.ndarray:
         """(M, K) bool, the annotated points."""
         labeled: np.ndarray = self.points[..., 2] > 0
         return labeled
 
-    @property
+    @cached_property
     def measured(self) -> np.ndarray:
         """(M, K) bool, the annotated points of objects with a match."""
         measured: np.ndarray = self.labeled & (self.matches >= 0)[:, None]
         return measured
 
-    @property
+    @cached_property
     def distances(self) -> np.ndarray:
         """(M, K) in pixels; NaN for missed objects."""
         distances: np.ndarray = np.linalg.norm(self.predicted - self.points[..., :2], axis=-1)
         return distances
 
-    @property
+    @cached_property
     def relative_distances(self) -> np.ndarray:
         """(M, K) as a share of the object's length; 1 for missed objects and for objects without a length."""
         sized = (self.lengths > 0) & (self.matches >= 0)

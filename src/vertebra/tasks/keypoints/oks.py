@@ -43,7 +43,7 @@ def object_similarity(points: np.ndarray, true: GroundTruthRows, sigmas: np.ndar
     """
     labeled = true.points[..., 2] > 0
     offsets = points[:, None] - true.points[None, :, :, :2]
-    bare: np.ndarray = ~labeled.any(axis=1)
+    bare = np.asarray(~labeled.any(axis=1))
     if bare.any():
         corner, sides = true.boxes[bare, :2], true.boxes[bare, 2:] - true.boxes[bare, :2]
         low, high = (corner - sides)[None, :, None], (corner + 2 * sides)[None, :, None]

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vertebra.tasks.calibration import BINS, bin_totals, reliability_chart
-from vertebra.tasks.confusion import MAX_PAIRS, confusion_matrix
-from vertebra.tasks.diagnosis import BarChart, Block, Cell, Diagnosis, Table
+from vertebra.tasks.diagnosis import BarChart, Block, Cell, Diagnosis, Matrix, Table
 from vertebra.tasks.score_curves import (
     ScoreCurve,
     best_thresholds,
@@ -31,6 +30,7 @@ from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.segment.wrong_labels import PixelDoubts, pixel_doubts, wrong_masks
 
 SCORE_BINS = 100
+MAX_PAIRS = 20  # of classes in a table
 
 
 class SegmentDiagnosis:
@@ -75,25 +75,26 @@ class SegmentDiagnosis:
             right = (pixels.true == pixels.predicted)[pixels.counted]
             self.bins += bin_totals(probabilities.max(axis=0)[pixels.counted], right)
             return
-        self.bins += bin_totals(probabilities[pixels.counted], pixels.true[pixels.counted])
-        layers, *_ = np.nonzero(pixels.counted)
-        bins = np.minimum((probabilities[pixels.counted] * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
-        codes = (pixels.true[pixels.counted] * self.labels.class_count + layers) * SCORE_BINS + bins
-        self.histograms += np.bincount(codes, minlength=self.histograms.size).reshape(self.histograms.shape)
+        for k, (counted, present) in enumerate(zip(pixels.counted, pixels.true, strict=True)):
+            scores, labels = probabilities[k][counted], present[counted]
+            self.bins += bin_totals(scores, labels)
+            bins = np.minimum((scores * SCORE_BINS).astype(np.int64), SCORE_BINS - 1)
+            codes = labels * SCORE_BINS + bins
+            self.histograms[:, k] += np.bincount(codes, minlength=2 * SCORE_BINS).reshape(2, SCORE_BINS)
 
     def compute(self) -> Diagnosis:
         """The diagnosis of all images added so far."""
         names, total = self._row_names(), self.total
         if total is None:
             return Diagnosis([], np.zeros(0), [])
-        curves = []
+        curves, text = [], "Each row holds the pixels of one annotated class."
         if self.histograms.any():
             absent, present = self.histograms
             curves = [curve_of_histograms(p, a, int(p.sum())) for p, a in zip(present, absent, strict=True)]
         blocks: list[Block] = [
             _class_table(self.labels.classes, total, curves),
             *_error_charts(total),
-            confusion_matrix(names, total.confusion, "pixels", "Each row holds the pixels of one annotated class."),
+            Matrix("Confusion matrix (pixels)", "ground truth", "prediction", names, names, total.confusion, text),
             _confusion_table(names, total),
         ]
         if self.bins.any():
@@ -161,7 +162,10 @@ def _error_charts(total: PixelErrors) -> list[Block]:
     areas = float(total.near[0] / max(total.counted[0], 1))
     return [
         BarChart(
-            "What mending each kind of error would give", dict(zip(KINDS, gained, strict=True)), "points of IoU", text
+            "What mending each kind of error would give",
+            dict(zip(KINDS, gained, strict=True)),
+            "points of mean IoU",
+            text,
         ),
         Table("Kinds of error", ["kind", "the wrong pixel is", "share of wrong pixels", "points of mean IoU"], rows),
         BarChart(

@@ -55,18 +55,17 @@ def pixel_doubts(pixels: ComparedPixels, probabilities: np.ndarray | None, class
     overlapping = pixels.true.ndim == 3
     states = 2 * classes if overlapping else classes
     judged = pixels.counted & ~pixels.near
-    where = np.nonzero(judged)
-    true, predicted = (mask[where].astype(np.int64) for mask in (pixels.true, pixels.predicted))
+    true, predicted = (mask[judged].astype(np.int64) for mask in (pixels.true, pixels.predicted))
     given_p = predicted_p = None
-    if probabilities is not None:
-        if overlapping:
-            present = probabilities[where]
-            given_p, predicted_p = (np.where(state, present, 1 - present) for state in (true, predicted))
-        else:
-            rows, columns = where
-            given_p, predicted_p = (probabilities[state, rows, columns] for state in (true, predicted))
     if overlapping:
-        true, predicted = true + 2 * where[0], predicted + 2 * where[0]
+        if probabilities is not None:
+            present = probabilities[judged]
+            given_p, predicted_p = (np.where(state, present, 1 - present) for state in (true, predicted))
+        layers = np.repeat(np.arange(classes), np.count_nonzero(judged, axis=(1, 2)))
+        true, predicted = true + 2 * layers, predicted + 2 * layers
+    elif probabilities is not None:
+        rows, columns = np.nonzero(judged)
+        given_p, predicted_p = (probabilities[state, rows, columns] for state in (true, predicted))
     wrong = true != predicted
     bins = np.full(int(wrong.sum()), BINS - 1)
     totals = np.zeros((2, states))
