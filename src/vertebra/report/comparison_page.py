@@ -23,14 +23,14 @@ from vertebra.report.html_page import (
     write_page,
 )
 from vertebra.report.line_charts import line_chart
-from vertebra.report.run_curves import TRAIN, column_names, curve
+from vertebra.report.run_curves import column_names, curve, training_loss
 from vertebra.report.run_facts import MetricFacts, flat
 from vertebra.report.run_page import ReportContent, value_text
-from vertebra.tasks.diagnosis import BarChart, Cell, Curve, Diagnosis, LineChart
+from vertebra.tasks.diagnosis import BarChart, Cell, Diagnosis, LineChart
 
 MAX_CHANGED = 6
 BETTER, WORSE = "Images that got better", "Images that got worse"
-PATHS = ("data.", "folder")
+LOSSES = "Losses can be compared only between runs with the same decoder and the same loss."
 
 
 def changed_examples(
@@ -185,32 +185,21 @@ def _options(contents: Sequence[ReportContent]) -> str:
 
 
 def _charts(contents: Sequence[ReportContent]) -> list[LineChart]:
-    """One chart for each loss and metric of whole branches, with a curve of each run."""
+    """The losses and metrics of whole branches, each as a chart with a curve of each run."""
     runs = {content.title: content.facts for content in contents if content.facts is not None}
     known = _known(contents)
     columns = list(dict.fromkeys(name for run in runs.values() for name in column_names(run.rows)))
-    branches = dict.fromkeys(name for content in contents for name in content.tasks)
     charts = []
-    for branch in branches:
-        sums = {}
-        for title, run in runs.items():
-            terms = [name for name in column_names(run.rows) if name.startswith(f"{TRAIN}{branch}/")]
-            rows = [{"epoch": row["epoch"], "sum": sum(row.get(term, math.nan) for term in terms)} for row in run.rows]
-            sums[title] = curve(rows, "sum", title) if terms else Curve(title, np.zeros(0), np.zeros(0))
-        charts.append(LineChart(f"Training loss of {branch}", "epoch", "loss", list(sums.values())))
+    for branch in dict.fromkeys(name for content in contents for name in content.tasks):
+        training = [training_loss(run.rows, branch, title) for title, run in runs.items()]
+        validation = [curve(run.rows, f"{branch}/loss", title, run.kept_epoch) for title, run in runs.items()]
+        charts.append(LineChart(f"Training loss of {branch}", "epoch", "loss", training, LOSSES))
+        charts.append(LineChart(f"Validation loss of {branch}", "epoch", "loss", validation, LOSSES))
         for name in columns:
-            if name.startswith(f"{branch}/") and name.count("/") == 1:
-                loss = name.endswith("/loss")
-                label = (
-                    "loss"
-                    if loss
-                    else "lower is better"
-                    if known.get(name, MetricFacts()).lower_is_better
-                    else "higher is better"
-                )
-                title = f"Validation loss of {branch}" if loss else name
-                curves = [curve(run.rows, name, each, run.kept_epoch) for each, run in runs.items()]
-                charts.append(LineChart(title, "epoch", label, curves))
+            if name.startswith(f"{branch}/") and name.count("/") == 1 and not name.endswith("/loss"):
+                lower = known.get(name, MetricFacts()).lower_is_better
+                curves = [curve(run.rows, name, title, run.kept_epoch) for title, run in runs.items()]
+                charts.append(LineChart(name, "epoch", f"{'lower' if lower else 'higher'} is better", curves))
     return charts
 
 

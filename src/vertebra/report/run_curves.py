@@ -34,14 +34,24 @@ def curve(rows: Rows, column: str, name: str = "", mark: float | None = None) ->
     return Curve(name or column, x, y, None if marked is None or mark is None else (mark, marked))
 
 
+def training_loss(rows: Rows, branch: str, name: str) -> Curve:
+    """The training loss of a branch: the sum of its terms.
+
+    Args:
+        name: for the legend.
+    """
+    terms = [column for column in column_names(rows) if column.startswith(f"{TRAIN}{branch}/")]
+    sums = [{"epoch": row["epoch"], "sum": sum(row[term] for term in terms)} for row in rows if {*terms} <= {*row}]
+    return curve(sums if terms else [], "sum", name)
+
+
 def loss_charts(rows: Rows, branches: Iterable[str]) -> list[LineChart]:
     """One chart for each branch: the losses of training and validation, and the terms of the former if there are several."""
     charts = []
     names = column_names(rows)
     for branch in branches:
         terms = [name for name in names if name.startswith(f"{TRAIN}{branch}/")]
-        sums = [{"epoch": row["epoch"], "sum": sum(row[term] for term in terms)} for row in rows if {*terms} <= {*row}]
-        curves = [curve(sums, "sum", "training")] if terms else []
+        curves = [training_loss(rows, branch, "training")] if terms else []
         curves.append(curve(rows, f"{branch}/loss", "validation"))
         if 1 < len(terms) <= MAX_TERMS:
             curves += [curve(rows, term, f"training, {term.rpartition('/')[2]}") for term in terms]
