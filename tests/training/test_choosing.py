@@ -30,7 +30,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "MIN_STEPS", 6)
     monkeypatch.setattr(choices, "STEPS_PER_ROOT", 0)
     monkeypatch.setattr(choices, "MIN_EPOCHS", ((1000, 1),))
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 def classifier(classes: list[str]) -> Any:

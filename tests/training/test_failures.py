@@ -42,7 +42,7 @@ STEPS = 9
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a run takes longer than these runs."""
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def seen_images() -> Iterator[list[torch.Tensor]]:
 @pytest.fixture(scope="module")
 def reference(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     with seen_images() as images, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "write_report", lambda *given: None)
+        patch.setattr(execution, "write_run_report", lambda *given: None)
         run = vertebra.train(killed_runs.config(data, **SHORT), out=tmp_path_factory.mktemp("whole") / "run").folder
     assert len(images) == STEPS
     return Reference(run, images)
