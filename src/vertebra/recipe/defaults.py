@@ -58,9 +58,10 @@ MIN_EVALUATIONS = 10  # or one for each epoch, whatever they cost
 IMAGE_LEVEL_SIDE = 224  # of the square canvas, if all branches describe the whole image
 LONGEST_FOR_IMAGES = 640  # longest side where nothing is known of the objects' sizes
 LONGEST = 1024  # longest side where small objects need it
+MAX_ENLARGEMENT = 1.5  # factor by which the canvas may exceed the median image where small objects need it
 MIN_LONGEST = 256  # longest side where large objects need no more
 OBJECT_QUANTILE = 0.1  # part of the objects that may be smaller on the canvas than the size below
-OBJECT_PX = {"boxes": 40.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
+OBJECT_PX = {"boxes": 48.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
 MULTIPLE = 32  # of which the sides are
 MAX_MEASURED = 3_000  # images whose sizes are read
 
