@@ -48,6 +48,10 @@ MAX_EPOCHS = 300
 FROZEN_SHARE = 0.15
 IMAGE_LEVEL_FROZEN_SHARE = 0.3  # if all branches describe the whole image
 
+# factor of the learning rate for a pretrained backbone
+BACKBONE_LR = 1.0
+IMAGE_LEVEL_BACKBONE_LR = 0.3  # if all branches describe the whole image
+
 # evaluations
 EVALUATION_SHARE = 0.2  # maximum part of the time
 EVALUATION_COST = 0.35  # time for an image, as a part of the time for a training image
