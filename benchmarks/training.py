@@ -96,7 +96,7 @@ def peer_data(config: Config, task: str, weights: Path | None) -> PeerData:
         raise SystemExit(f"{task}: the peers' recipes are for exclusive classes, not for multilabel ones")
     files, targets = [], []
     for source in opened.sources:
-        for row in np.flatnonzero(source.index.columns[task].labeled()).tolist():
+        for row in np.flatnonzero(source.index.columns[task].labeled).tolist():
             files.append(source.index.path(row))
             with Image.open(files[-1]) as image:
                 size = ImageOps.exif_transpose(image).size[::-1]

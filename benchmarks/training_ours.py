@@ -112,7 +112,8 @@ def raw_config(given: argparse.Namespace, task: str, data: Path, seed: int, **mo
     recipe = {"seed": seed, "workers": given.workers, "accelerator": "cpu", **more}
     if given.size is not None:
         recipe["image_size"] = list(given.size)
-    raw = {"data": {"path": str(data)}, "model": {"backbone": backbone, "task": task}, "train": recipe}
+    model = {"backbone": backbone, **get_task(task).default_parts, "task": task}
+    raw = {"data": {"path": str(data)}, "model": model, "train": recipe}
     return override(raw, given.overrides)
 
 
