@@ -189,13 +189,17 @@ class TimmClassifier(Peer):
 
     SGD with Nesterov momentum 0.9 and weight decay 2e-5, 128 images a batch, the rate 0.1 for 256 images scaled to the batch,
     cosine to 0, 5 of 300 epochs of warm-up from 1e-5, label smoothing 0.1; timm's own transforms: crops of 8 to 100 % of the area,
-    mirrored, color jitter 0.4.
+    mirrored, color jitter 0.4. These defaults are for training from scratch, and their rate is unstable at first on pretrained
+    weights; hence the warm-up lasts one epoch at least, and there is a variant with `--opt adamw --lr 1e-4`.
+
+    Args:
+        adamw: whether it is that variant.
     """
 
     source = "huggingface/pytorch-image-models, train.py"
     recipe_batch = 128
 
-    def __init__(self, data: PeerData) -> None:
+    def __init__(self, data: PeerData, adamw: bool = False) -> None:
         super().__init__(data)
         import timm
 
@@ -208,7 +212,7 @@ class TimmClassifier(Peer):
         self._crop = timm.data.create_transform(**config)
         config.pop("crop_pct")
         self._augment = timm.data.create_transform(**{**config, "interpolation": "random"}, is_training=True)
-        self._rate = 0.1 * self.batch_size / 256
+        self._name, self._rate = ("adamw", 1e-4) if adamw else ("sgd", 0.1 * self.batch_size / 256)
 
     def example(self, image: Image.Image, target: Any) -> tuple[Any, Any]:
         return self._augment(image), target
@@ -220,12 +224,12 @@ class TimmClassifier(Peer):
         import timm.optim
 
         options = {"lr": self._rate, "weight_decay": 2e-5, "momentum": 0.9}
-        optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(self.module, "sgd", **options)
+        optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(self.module, self._name, **options)
         return optimizer
 
     def factor(self, share: float, step: int, epoch_steps: int) -> float:
-        warm, start = 5 / 300, 1e-5 / self._rate
-        return start + (1 - start) * share / warm if share < warm else half_cosine(share)
+        start = 1e-5 / self._rate
+        return half_cosine(share) * (start + (1 - start) * min(1.0, share / (5 / 300), step / epoch_steps))
 
     def predict(self, image: Image.Image) -> np.ndarray:
         probabilities: np.ndarray = self.module(self._crop(image)[None])[0].softmax(dim=0).numpy()
@@ -288,7 +292,10 @@ PEERS: Mapping[str, Mapping[str, Callable[[PeerData], Peer]]] = {
         "torchvision Faster R-CNN": lambda data: TorchvisionDetector(data, "faster_rcnn"),
     },
     "segment": {"smp Unet": SmpSegmenter},
-    "classify": {"timm train.py": TimmClassifier},
+    "classify": {
+        "timm train.py": TimmClassifier,
+        "timm train.py, AdamW 1e-4": lambda data: TimmClassifier(data, adamw=True),
+    },
     "keypoints": {"plain regression": PointRegressor},
 }
 """By task and name; the first of a task is its default."""
