@@ -29,8 +29,8 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision", "wrong_boxes", "wrong_labels")
-"""Those that must be told which data set; they are run by themselves."""
+WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels")
+"""Those that must be told which data set or weights; they are run by themselves."""
 
 
 def commands(given: argparse.Namespace) -> list[list[str]]:
@@ -59,7 +59,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     for name in given.names:
         if name in WITH_DATA:
-            parser.error(f"'{name}' needs a data set; see: python -m benchmarks.{name} --help")
+            parser.error(f"'{name}' needs a data set or weights; see: python -m benchmarks.{name} --help")
         if name not in BENCHMARKS:
             parser.error(f"no benchmark '{name}'; there are {', '.join((*BENCHMARKS, *WITH_DATA))}")
     return given

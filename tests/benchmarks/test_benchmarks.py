@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import inspect
 import json
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # the package beside src and tests
@@ -36,17 +38,25 @@ from benchmarks import (  # noqa: E402
     scoring,
     startup,
     synthetic,
+    training,
+    training_clock,
+    training_loop,
+    training_ours,
+    training_peers,
     training_step,
     waiting,
     wrong_boxes,
     wrong_labels,
 )
+from benchmarks.drawn_sets import DRAWN_SETS  # noqa: E402
 from benchmarks.measure import in_turns, spent  # noqa: E402
 from benchmarks.synthetic import canvases, ground_truth  # noqa: E402
 from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
 from vertebra.tasks.detect.annotation import DetectAnnotation  # noqa: E402
 from vertebra.tasks.detect.labels import DetectLabels  # noqa: E402
 from vertebra.tasks.detect.types import DetectPrediction  # noqa: E402
+from vertebra.tasks.keypoints.labels import KeypointLabels  # noqa: E402
+from vertebra.tasks.segment.labels import SegmentLabels  # noqa: E402
 
 SMALL = (64, 64)
 
@@ -300,7 +310,7 @@ def test_all_are_known_by_name(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_peers_are_built_without_anything_of_ours() -> None:
-    for module in (peers, synthetic):
+    for module in (peers, synthetic, training_clock, training_loop, training_peers):
         assert "import vertebra" not in inspect.getsource(module) and "from vertebra" not in inspect.getsource(module)
     assert peers.logits(peers.classifier("timm", "test_resnet"), canvases(1, SMALL)).shape == (1, 1000)
 
@@ -367,3 +377,127 @@ def test_wrong_boxes_are_listed() -> None:
     assert measured["all"] >= 0.75 and measured["taken away"] == measured["another class"] == measured["added"] == 1
     row = {"data": "set", "images": 4, "objects": 40, "share": 0.05, "repeats": [measured]}
     assert report.table([row], wrong_boxes.columns()).startswith("| data | images | objects | damaged in each way |")
+
+
+def test_a_clock_leaves_out_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter([0.0, 2.0, 7.0, 8.0, 9.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    clock = training_clock.Clock()
+    with clock.stopped():  # from 2 to 7
+        with clock.stopped():
+            assert clock.seconds == 2
+        assert clock.seconds == 2
+    assert clock.seconds == 3
+
+
+def test_a_curve_is_measured_once_for_the_shares_that_are_passed() -> None:
+    curve = training_clock.Curve(lambda model: {"map": model}, (0.2, 0.4, 0.6))
+    for steps, share in enumerate((0.1, 0.45, 0.5, 0.6)):
+        curve.reach(share, steps, share)
+    assert [(point.steps, point.metrics["map"]) for point in curve.points] == [(1, 0.45), (3, 0.6)]
+    points = [point._replace(seconds=seconds) for point, seconds in zip(curve.points, (10.0, 30.0), strict=True)]
+    assert training_clock.seconds_to(points, "map", 0.4) == 10
+    assert training_clock.seconds_to(points, "map", 0.6) == 30
+    assert training_clock.seconds_to(points, "map", 0.7) is None
+
+
+def test_epochs_are_fitted_to_the_minutes() -> None:
+    trial = training_ours.Trial()
+    trial.epochs, trial.steps_per_epoch = 20, 10
+    trial.ends = [5.0, 6.0, 6.5, 7.0]  # half a second a step, once warm
+    assert trial.fitting_epochs(36.0) == 6
+    assert trial.fitting_epochs(5000.0) == 20
+    assert trial.fitting_epochs(1.0) == 1
+
+
+def peer_data(*targets: Any) -> training_loop.PeerData:
+    return training_loop.PeerData([Path("none")] * len(targets), targets, 2, SMALL)
+
+
+def test_schedules_of_peers_follow_their_recipes() -> None:
+    detector = training_peers.TorchvisionDetector.factor(None, 0.5, 100, 50)  # type: ignore[arg-type]
+    assert detector == pytest.approx(1.0)
+    assert training_peers.TorchvisionDetector.factor(None, 0.7, 100, 50) == pytest.approx(0.1)  # type: ignore[arg-type]
+    assert training_peers.TorchvisionDetector.factor(None, 0.9, 100, 50) == pytest.approx(0.01)  # type: ignore[arg-type]
+    assert training_peers.TorchvisionDetector.factor(None, 0.0, 0, 50) == pytest.approx(0.001)  # type: ignore[arg-type]
+    classifier = training_peers.TimmClassifier(peer_data(*[0, 1] * 100))  # an eighth: 25 images
+    assert classifier.batch_size == 16
+    assert classifier.optimizer().param_groups[0]["lr"] == pytest.approx(0.1 * 16 / 256)
+    assert classifier.factor(0.0, 0, 12) == pytest.approx(1e-5 / 0.00625)
+    assert classifier.factor(0.5, 6, 12) == pytest.approx(0.25, rel=0.01)  # half of the first epoch
+    assert classifier.factor(0.5, 20, 12) == pytest.approx(0.5) and classifier.factor(1.0, 20, 12) == pytest.approx(0)
+    options = training_peers.TimmClassifier(peer_data(*[0, 1] * 8), adamw=True).optimizer()
+    assert isinstance(options, torch.optim.AdamW) and options.param_groups[0]["lr"] == 1e-4
+
+
+@pytest.mark.parametrize("task", ["detect", "segment", "keypoints"])
+def test_peers_are_trained_and_predict(task: str, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    files = [tmp_path / f"{number}.png" for number in range(2)]
+    for file in files:
+        Image.fromarray(generator.integers(0, 255, (48, 80, 3), dtype=np.uint8)).save(file)
+    targets = {
+        "detect": (np.array([[5, 5, 40, 40], [3, 3, 3, 9]], np.float32), np.array([1, 0])),
+        "segment": generator.integers(0, 2, (48, 80)),
+        "keypoints": np.array([[10, 10, 2], [70, 40, 1], [0, 0, 0]], np.float32),
+    }
+    data = training_loop.PeerData(files, [targets[task]] * 2, 2, SMALL)
+    labels = {
+        "detect": DetectLabels(("a", "b")),
+        "segment": SegmentLabels(("a", "b")),
+        "keypoints": KeypointLabels(("a", "b"), points=("p", "q", "r")),
+    }
+    curve = training_clock.Curve(lambda peer: {"files": len(training_loop.predictions(peer, files))})
+    build = next(iter(training_peers.PEERS[task].values()))
+    peer = training_loop.train(lambda: build(data), 1e-3, curve, seed=0, workers=0)
+    assert [point.steps for point in curve.points] == [1]
+    prediction = training.as_prediction(task, training_loop.predictions(peer, files)[0], labels[task])
+    assert prediction.task == task
+    if task == "segment":
+        assert prediction.mask.shape == (48, 80)  # type: ignore[attr-defined]
+
+
+def test_boxes_of_a_peer_are_mirrored_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    image = Image.new("RGB", (80, 48))
+    image.putpixel((10, 7), (255, 255, 255))
+    target = (np.array([[10, 7, 11, 8]], np.float32), np.array([1]))
+    pixels, labeled = training_peers.TorchvisionDetector.example(None, image, target)  # type: ignore[arg-type]
+    left, top = labeled["boxes"][0, :2].int().tolist()
+    assert pixels[:, top, left].tolist() == [1, 1, 1] and labeled["labels"].tolist() == [2]
+
+
+def test_points_of_a_peer_move_with_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda low, high: high)  # scaled by 1.1, shifted by 5 %
+    peer = training_peers.PointRegressor(peer_data(np.zeros((1, 3))))
+    pixels = torch.zeros(3, 64, 64)
+    pixels[:, 38:42, 28:32] = 1.0
+    monkeypatch.setattr(peer, "_jitter", lambda given: pixels)
+    changed, (points, known) = peer.example(Image.new("RGB", (128, 128)), np.array([[60.0, 80.0, 2.0]]))
+    bright = (changed[0] > 0).nonzero().float().mean(dim=0) + 0.5
+    assert (points[0] * 64 - bright.flip(0)).abs().max() < 1 and known.tolist() == [True]
+
+
+def test_training_beside_a_peer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
+    name = training.DRAWN["classify"]
+    small = dataclasses.replace(DRAWN_SETS[name], splits={"train": 8, "val": 3, "test": 3})
+    monkeypatch.setitem(DRAWN_SETS, name, small)  # type: ignore[arg-type]
+    out = tmp_path / "rows.json"
+    given = ["--task", "classify", "--seeds", "1", "--size", "32", "32", "--minutes", "0.001", "--workers", "0"]
+    training.main([*given, "--out", str(out), "model.backbone.name=test_resnet"])
+    (row,) = json.loads(out.read_text())["rows"]
+    assert row["size"] == [32, 32] and row["images"] == 8 and row["epochs"] == 1
+    for side in ("ours", "theirs"):
+        (trained,) = row[side]
+        assert trained["seconds"] > 0 and 0 <= trained["metrics"]["accuracy"] <= 1
+        assert trained["points"][-1]["metrics"] == trained["metrics"]
+    assert "| timm train.py | accuracy " in capsys.readouterr().out
+
+
+def test_a_peer_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        training.parsed(["--task", "segment", "--peer", "timm train.py"])
+    assert "no peer 'timm train.py' for segment; there are smp Unet" in capsys.readouterr().err
