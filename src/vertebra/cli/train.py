@@ -37,6 +37,9 @@ def train(
     start: str | None = typer.Option(
         None, "--from", help="A model file or run folder to start from; new classes get new last layers."
     ),
+    teacher: str | None = typer.Option(
+        None, help="A model file or run folder of a larger model, from whose outputs this one learns too."
+    ),
     out: str | None = typer.Option(
         None, help="The run folder to create; by default runs/TASK, with a number if that exists."
     ),
@@ -53,7 +56,13 @@ def train(
 
     config, overrides = _config_and_overrides(arguments or [])
     recipe = _without_none(
-        epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size), log=log or None
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        image_size=_size(image_size),
+        log=log or None,
+        teacher=teacher,
     )
     if resume is not None:
         _check_alone(resume, config, out)

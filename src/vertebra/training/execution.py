@@ -46,6 +46,7 @@ from vertebra.training.run_state import EndRecord, record_end
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import lower_metrics, unmeasurable_notes
 from vertebra.training.step import TrainingModule
+from vertebra.training.teacher import check_same_teacher, open_teacher
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
 from vertebra.weights.model_file import load_weights
@@ -166,10 +167,12 @@ def _prepare(
     )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
+    teacher = open_teacher(recipe, model)
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
+        check_same_teacher(resumption.saved.teacher, teacher)
     schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
-    state = ResumableState(config, fingerprints, schedule_changed)
+    state = ResumableState(config, fingerprints, schedule_changed, None if teacher is None else teacher.identity)
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
@@ -178,15 +181,16 @@ def _prepare(
     limit_torch(sharing=trainer.num_devices)
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
-    values = resolved(config, model, data, trainer)
+    values = resolved(config, model, data, trainer, teacher)
     changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
     record.update(next_record(folder, fingerprints, start_entry(values, changes)))
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
-    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"], teacher)  # type: ignore[call-overload]
     if resumption is not None:
         check_state(folder / LAST, module, RunFolder.STATE)
-    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}))
+    emit(*([] if teacher is None else teacher.lines(model)), *changes)
     return _Prepared(run_folder, data, module, trainer, record, loggers)
 
 
