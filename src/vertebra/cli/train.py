@@ -35,7 +35,9 @@ def train(
         [], help="tensorboard, wandb or mlflow: where the metrics are logged, too; may be repeated."
     ),
     start: str | None = typer.Option(
-        None, "--from", help="A model file or run folder to start from; new classes get new last layers."
+        None,
+        "--from",
+        help="A model file or run folder to start from; new classes get new last layers, a narrower --backbone cut ones.",
     ),
     teacher: str | None = typer.Option(
         None, help="A model file or run folder of a larger model, from whose outputs this one learns too."
@@ -76,8 +78,10 @@ def train(
 
         resume_run(resume, data=data, overrides=overrides, train=recipe, model={**parts, **model})
         return
-    if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
-        raise ConfigError("--from loads the whole model; give it with --data, and no parts or config")
+    if start is not None and (config or task or neck or encoder or decoder or pretrained):
+        raise ConfigError(
+            "--from loads the whole model; give it with --data, and no config or parts but --backbone, for a narrower one"
+        )
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
@@ -164,7 +168,7 @@ def _raw(
 
         if data is None:
             raise ConfigError("--from needs --data: what to train on")
-        raw = {"model": finetune_config(start)}
+        raw = {"model": finetune_config(start, backbone)}
     else:
         if data is None:
             raise ConfigError("give a config, or --data (and --task, --backbone, --neck, --decoder as you like)")
