@@ -77,7 +77,7 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
         "--out", tmp_path / "run", "train.workers=0",
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    assert "2 newly initialized (branches.classify.decoder.classifier)" in ended.err
+    assert "2 newly initialized (classifier)" in ended.err
     mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--neck", "fpn")
     assert mixed.code == 2 and "--from loads the whole model" in mixed.err
 

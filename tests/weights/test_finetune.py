@@ -46,7 +46,7 @@ def test_only_the_last_layers_begin_anew(trained: Path, classes: list[str], kept
         assert [re.sub(r"\d+ kept", "kept", line) for line in lines[1:]] == [
             "start: backbone: kept",
             "start: branches.detect.neck: kept",
-            "start: branches.detect.decoder: kept, 2 newly initialized (branches.detect.decoder.class_prediction)",
+            "start: branches.detect.decoder: kept, 2 newly initialized (class_prediction)",
         ]
 
 
@@ -96,7 +96,7 @@ def test_a_run_starts_from_a_model(
         {"data": str(scenes / "boxes"), "model": finetune_config(trained), "train": options}, out=tmp_path / "run"
     )
     stderr = capsys.readouterr().err
-    assert "2 newly initialized (branches.detect.decoder.class_prediction)" in stderr and str(trained) in stderr
+    assert "2 newly initialized (class_prediction)" in stderr and str(trained) in stderr
     before, after = vertebra.load(trained), vertebra.load(run)
     torch.testing.assert_close(
         after.backbone.body.conv1[0].weight, before.backbone.body.conv1[0].weight, atol=1e-6, rtol=1e-6

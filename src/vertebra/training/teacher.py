@@ -206,7 +206,7 @@ def _path(source: str) -> Path:
 def _canvas_problem(teacher: VisionModel, student: VisionModel) -> str | None:
     """Why canvases of the student are none for the teacher, in words; None if they are."""
     theirs, ours = model_info(teacher), model_info(student)
-    pairs = {
+    pairs: dict[str, list[str]] = {
         "image_size": ["x".join(map(str, info.resize_spec.size)) for info in (theirs, ours)],
         "resize": [info.resize_spec.mode for info in (theirs, ours)],
         "scale": [str(info.resize_spec.scale) for info in (theirs, ours)],
@@ -224,7 +224,7 @@ def _labels_problem(teacher: VisionModel, student: VisionModel, name: str) -> st
     theirs, ours = teacher.branch(name), student.branch(name)
     if theirs.task != ours.task:
         return f"its branch '{name}' has the task {theirs.task}, and this model's {ours.task}"
-    named = {
+    named: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         "classes": (theirs.labels.classes, ours.labels.classes),
         "points": (theirs.labels.object_parts, ours.labels.object_parts),
     }

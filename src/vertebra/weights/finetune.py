@@ -136,7 +136,7 @@ def _lines_by_part(kinds: Mapping[str, str], config: ModelConfig) -> list[str]:
     lines = []
     for part, names in parts.items():
         counts = [f"{len(names[kind])} {words[kind]}" for kind in KINDS if names[kind]]
-        layers = list(dict.fromkeys(name.rpartition(".")[0] for name in names["new"]))
+        layers = list(dict.fromkeys(name.removeprefix(f"{part}.").rpartition(".")[0] for name in names["new"]))
         listed = f" ({', '.join(layers[:4])}{' …' if len(layers) > 4 else ''})" if layers else ""
         lines.append(f"{part}: {', '.join(counts)}{listed}")
     return lines
