@@ -240,6 +240,9 @@ class TrainConfig(_Strict):
         save_every_minutes: how often the state is saved within an epoch, in addition to each epoch's end.
         workers: loader processes; default: by the number of CPUs.
         seed: of all random numbers.
+        teacher: a model file or run folder of a trained model, from whose outputs this one learns in addition to the labels; see
+            `vertebra.training.teacher`. Its canvas is the default.
+        teacher_weight: factor of the teacher's loss term beside the other terms of a branch; default: 1.
         log: loggers that get the metrics of each epoch, "tensorboard", "wandb" (Weights & Biases) or "mlflow"; see
             `vertebra.training.loggers`.
         devices, num_nodes, strategy, accelerator: options of Lightning.
@@ -272,6 +275,8 @@ class TrainConfig(_Strict):
     save_every_minutes: float = Field(default=10.0, gt=0)
     workers: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    teacher: str | None = Field(default=None, min_length=1)
+    teacher_weight: float | None = Field(default=None, gt=0)
     log: list[Literal["tensorboard", "wandb", "mlflow"]] = []
     accelerator: str = "auto"
     devices: int | str | list[int] = "auto"
@@ -317,6 +322,12 @@ class TrainConfig(_Strict):
 
         make_schedule(value.name, value.options)
         return value
+
+    @model_validator(mode="after")
+    def _check_teacher_weight(self) -> TrainConfig:
+        if self.teacher_weight is not None and self.teacher is None:
+            raise ValueError("teacher_weight has no effect without a teacher; set teacher, or leave teacher_weight out")
+        return self
 
     @field_validator("precision", mode="before")
     @classmethod

@@ -164,12 +164,18 @@ RENAMED = {
 """Names of options in earlier versions, with their names now."""
 
 
+MAX_GAP = 0.3  # of similarity, between the best suggestion and a further one
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """The names in ``known`` that are most similar to ``name``, best first; only the new name of a renamed option."""
+    """The names in ``known`` that are most similar to ``name``, best first, without those that are much less similar than the
+    best one; only the new name of a renamed option."""
     known = list(known)
     if RENAMED.get(name) in known:
         return [RENAMED[name]]
-    return difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    similarities = [difflib.SequenceMatcher(None, similar, name).ratio() for similar in close]
+    return [similar for similar, value in zip(close, similarities, strict=True) if value >= max(similarities) - MAX_GAP]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -89,8 +89,8 @@ def test_import_and_go_on_from_there(vertebra_command: Command, scenes: Path, tm
         "--out", tmp_path / "run", "train.workers=0",
     )  # fmt: skip
     assert ended.code == 0, ended.err
-    assert "start: newly initialized: branches.classify.decoder.classifier" in ended.err
-    mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--backbone", "resnet18")
+    assert "2 newly initialized (classifier)" in ended.err
+    mixed = vertebra_command("train", "--from", model, "--data", scenes / "animals", "--neck", "fpn")
     assert mixed.code == 2 and "--from loads the whole model" in mixed.err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,49 @@ def test_only_the_last_layers_begin_anew(trained: Path, classes: list[str], kept
             assert torch.equal(value, old[name]), name
     assert (len(lines) == 1) is kept
     if not kept:
-        assert lines[1] == "start: newly initialized: branches.detect.decoder.class_prediction"
+        assert [re.sub(r"\d+ kept", "kept", line) for line in lines[1:]] == [
+            "start: backbone: kept",
+            "start: branches.detect.neck: kept",
+            "start: branches.detect.decoder: kept, 2 newly initialized (class_prediction)",
+        ]
 
 
 def test_another_backbone_is_refused(trained: Path) -> None:
     raw = {**finetune_config(trained), "backbone": "resnet18"}
     raw["branches"]["detect"]["classes"] = ["a"]
     config = model_config(raw)
-    with pytest.raises(ConfigError, match="has the backbone 'resnet10t', and this model 'resnet18'"):
+    with pytest.raises(
+        ConfigError, match=r"has the backbone 'resnet10t', and this model 'resnet18', of whose 100 tensors \d+ fit"
+    ):
         init_from(vertebra.build.build(config, image_size=64), config)
+
+
+def test_a_narrower_backbone_is_cut_from_a_wider_one(tmp_path: Path) -> None:
+    wide = {"backbone": "mobilenetv2_050", "neck": {"name": "fpn", "channels": 64}, "decoder": "fcos"}
+    path = vertebra.save(
+        vertebra.create_model(**wide, classes=["a", "b"], image_size=64), tmp_path / "wide.safetensors"
+    )
+    raw = finetune_config(path, "mobilenetv2_035")
+    raw["branches"]["detect"] |= {"classes": ["a", "b"], "neck": {"name": "fpn", "channels": 32}}
+    raw["branches"]["more"] = {"decoder": "linear", "classes": ["a", "b"]}
+    config = model_config(raw)
+    model = vertebra.build.build(config, image_size=64)
+    lines = init_from(model, config)
+    old, new = vertebra.load(path).state_dict(), model.state_dict()
+    name = next(name for name, value in new.items() if value.shape != old[name].shape)
+    rows = torch.arange(len(new[name])) * len(old[name]) // len(new[name])
+    assert name.startswith("backbone.") and len(new[name]) < len(old[name])
+    assert torch.equal(new[name], old[name][rows])
+    counts = {line.split(": ")[1]: line.split(": ")[2] for line in lines[1:]}
+    cut = [
+        sum(name.startswith(part) and new[name].shape != old[name].shape for name in new if name in old)
+        for part in counts
+    ]
+    assert "cut to fewer channels" in lines[0] and lines[0].startswith("start: ")
+    assert f"{cut[0]} cut to fewer channels" in counts["backbone"] and "new" not in counts["backbone"]
+    assert f"{cut[1]} cut to fewer channels" in counts["branches.detect.neck"]
+    assert "newly initialized" in counts["branches.detect.decoder"]
+    assert "cut" not in counts["branches.detect.decoder"] and "kept" not in counts["branches.more.decoder"]
 
 
 def test_a_run_starts_from_a_model(
@@ -61,7 +96,7 @@ def test_a_run_starts_from_a_model(
         {"data": str(scenes / "boxes"), "model": finetune_config(trained), "train": options}, out=tmp_path / "run"
     )
     stderr = capsys.readouterr().err
-    assert "start: newly initialized: branches.detect.decoder.class_prediction" in stderr and str(trained) in stderr
+    assert "2 newly initialized (class_prediction)" in stderr and str(trained) in stderr
     before, after = vertebra.load(trained), vertebra.load(run)
     torch.testing.assert_close(
         after.backbone.body.conv1[0].weight, before.backbone.body.conv1[0].weight, atol=1e-6, rtol=1e-6

@@ -38,7 +38,12 @@ def train(
         [], help="tensorboard, wandb or mlflow: where the metrics are logged, too; may be repeated."
     ),
     start: str | None = typer.Option(
-        None, "--from", help="A model file or run folder to start from; new classes get new last layers."
+        None,
+        "--from",
+        help="A model file or run folder to start from; new classes get new last layers, a narrower --backbone cut ones.",
+    ),
+    teacher: str | None = typer.Option(
+        None, help="A model file or run folder of a larger model, from whose outputs this one learns too."
     ),
     out: str | None = typer.Option(
         None, help="The run folder to create; by default runs/TASK, with a number if that exists."
@@ -63,6 +68,7 @@ def train(
         seed=seed,
         image_size=_size(image_size),
         log=log or None,
+        teacher=teacher,
     )
     if resume is not None:
         _check_alone(resume, config, out)
@@ -76,8 +82,10 @@ def train(
 
         resume_run(resume, data=data, overrides=overrides, train=options, model={**parts, **model})
         return
-    if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
-        raise ConfigError("--from loads the whole model; give it with --data, and no parts or config")
+    if start is not None and (config or task or neck or encoder or decoder or pretrained):
+        raise ConfigError(
+            "--from loads the whole model; give it with --data, and no config or parts but --backbone, for a narrower one"
+        )
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
@@ -164,7 +172,7 @@ def _raw(
 
         if data is None:
             raise ConfigError("--from needs --data: what to train on")
-        raw = {"model": finetune_config(start)}
+        raw = {"model": finetune_config(start, backbone)}
     else:
         if data is None:
             raise ConfigError("give a config, or --data (and --task, --backbone, --neck, --decoder as you like)")

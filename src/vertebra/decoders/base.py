@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
+from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.base import LabelSpec
@@ -84,6 +85,20 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     @abstractmethod
     def decode(self, outputs: OutputsT, frame: Frame) -> DecodedT:
         """Activation and post-processing: a NamedTuple of tensors of fixed shape; exportable."""
+
+    def distillation(self, outputs: OutputsT, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """How far this decoder's outputs are from those of a teacher's decoder for the same images: 0, with a gradient of 0,
+        where they agree. A decoder without it cannot be trained from a teacher.
+
+        Args:
+            outputs: of this decoder.
+            teacher: the decoder of the same branch of the teacher, in evaluation mode, with frozen weights.
+            features: the teacher's features of the same images, as its decoder reads them.
+
+        Raises:
+            ConfigError: the outputs of the two cannot be compared.
+        """
+        raise ConfigError(f"the decoder {type(self).__name__} cannot be trained from a teacher; use another decoder")
 
 
 AnyDecoder: TypeAlias = Decoder[Any, Any, Any]

@@ -1,4 +1,4 @@
-"""The paths of a run's data: stored as absolute paths, and resolved relative to the run folder if both were moved together."""
+"""The paths of a run's data and teacher: absolute, and resolved relative to the run folder if both were moved together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from vertebra.shards.remote import is_address
 
 
 def with_absolute_paths(config: Config) -> Config:
-    """The config with absolute paths of its data."""
+    """The config with absolute paths of its data and teacher."""
     kept = config.model_copy(deep=True)
     for source in _sources(kept):
         source.path = _absolute(source.path)
         source.lists = None if source.lists is None else _absolute(source.lists)
+    kept.train.teacher = None if kept.train.teacher is None else _absolute(kept.train.teacher)
     return kept
 
 
 def locate(config: Config, folder: Path, recorded: str | None) -> Config:
-    """A run's config with the current paths of its data.
+    """A run's config with the current paths of its data and teacher.
 
     A path that exists is kept; otherwise the path relative to the run folder, as it was when the run began, is tried.
 
@@ -35,6 +36,8 @@ def locate(config: Config, folder: Path, recorded: str | None) -> Config:
             continue
         source.path = _existing(source.path, folder, recorded)
         source.lists = None if source.lists is None else _existing(source.lists, folder, recorded)
+    teacher = located.train.teacher
+    located.train.teacher = None if teacher is None else _existing(teacher, folder, recorded)
     return located
 
 

@@ -54,6 +54,7 @@ from vertebra.training.saved_state import check_state
 from vertebra.training.selection import lower_metrics, unmeasurable_notes
 from vertebra.training.state_files import BEST, saved_states
 from vertebra.training.step import TrainingModule
+from vertebra.training.teacher import check_same_teacher, open_teacher
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
 from vertebra.weights.model_file import load_weights
@@ -187,10 +188,12 @@ def _prepare(
     )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
+    teacher = open_teacher(recipe, model)
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
+        check_same_teacher(resumption.saved.teacher, teacher)
     schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
-    state = ResumableState(config, fingerprints, schedule_changed)
+    state = ResumableState(config, fingerprints, schedule_changed, None if teacher is None else teacher.identity)
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
@@ -200,7 +203,7 @@ def _prepare(
     emit(*data.open_cache(trainer.num_devices))
     steps, sizes = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, min(sizes) // recipe.accumulate)
-    values = resolved(config, model, data, trainer)
+    values = resolved(config, model, data, trainer, teacher)
     changes: list[str] = []
     if resumption is not None:
         redrawn = redrawn_note(data.train_set, resumption.saved.config.train, recipe, trainer.world_size)
@@ -208,11 +211,12 @@ def _prepare(
     record.update(next_record(folder, fingerprints, start_entry(values, changes), choices))
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
-    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"], teacher)  # type: ignore[call-overload]
     module.folder = folder
     if resumption is not None:
         check_state(resumption.state, module, RunFolder.STATE)
-    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}))
+    emit(*([] if teacher is None else teacher.lines(model)), *changes)
     emit(*choice_lines(choices))
     return _Prepared(run_folder, data, module, trainer, record, loggers)
 

@@ -28,6 +28,7 @@ from vertebra.training.process_id import this_process
 from vertebra.training.record_file import RECORD as RECORD
 from vertebra.training.record_file import read_record as read_record
 from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain
+from vertebra.training.teacher import Teacher
 
 FOLDERS = re.compile(
     r"""(?:\b[A-Za-z]:(?=[/\\]))?[^\s=,:\[\]{}'"]*[/\\]"""
@@ -40,7 +41,9 @@ def versions() -> dict[str, str]:
     return {"vertebra": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def resolved(config: ResolvedConfig, model: VisionModel, data: RunData, trainer: pl.Trainer) -> dict[str, Any]:
+def resolved(
+    config: ResolvedConfig, model: VisionModel, data: RunData, trainer: pl.Trainer, teacher: Teacher | None = None
+) -> dict[str, Any]:
     """The options of a run, with defaults and automatic choices filled in."""
     recipe = config.train
     steps, sizes = step_shape(data, recipe, trainer.world_size)
@@ -68,6 +71,7 @@ def resolved(config: ResolvedConfig, model: VisionModel, data: RunData, trainer:
         "processes": trainer.world_size,
         "workers": choose_workers(recipe.workers, trainer.num_devices),
         "pretrained": pretrained,
+        "teacher": None if teacher is None else teacher.record(),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
     }
 

@@ -30,7 +30,7 @@ KEY = "vertebra"  # of Vertebra's entry in a checkpoint
 CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
-        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache",
+        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache", "teacher",
         "accelerator", "devices", "num_nodes", "strategy", "precision",
     )
 )  # fmt: skip
@@ -50,6 +50,7 @@ class Saved:
         device: kind of device; None if unknown.
         precision: numeric precision; None if unknown.
         version: of Vertebra; None if unknown.
+        teacher: the identity of its teacher; None for none.
         epoch: the last epoch that began, counted from 1.
         scheduled: number of steps of the learning-rate schedule so far.
         rates: the learning rates of the next step.
@@ -62,6 +63,7 @@ class Saved:
     device: str | None = None
     precision: str | None = None
     version: str | None = None
+    teacher: str | None = None
     epoch: int = 0
     scheduled: int = 0
     rates: tuple[float, ...] = ()
@@ -202,6 +204,7 @@ def read_saved(path: Path, config: ResolvedConfig) -> Saved:
             device=entry.get("device"),
             precision=entry.get("precision"),
             version=entry.get("version"),
+            teacher=entry.get("teacher"),
             epoch=checkpoint["epoch"] + 1,
             scheduled=lr_scheduler["last_epoch"],
             rates=tuple(lr_scheduler["_last_lr"]),
@@ -309,12 +312,16 @@ class ResumableState(pl.Callback):
         config: of the run.
         data: fingerprints by split.
         schedule_changed: whether the number of epochs differs from that of the saved state.
+        teacher: the identity of its teacher; None for none.
     """
 
-    def __init__(self, config: Config, data: Mapping[str, Fingerprint], schedule_changed: bool) -> None:
+    def __init__(
+        self, config: Config, data: Mapping[str, Fingerprint], schedule_changed: bool, teacher: str | None
+    ) -> None:
         self.config = config
         self.data = dict(data)
         self.schedule_changed = schedule_changed
+        self.teacher = teacher
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         """Adds Vertebra's entry."""
@@ -325,6 +332,7 @@ class ResumableState(pl.Callback):
             "device": trainer.strategy.root_device.type,
             "precision": str(trainer.precision),
             "version": __version__,
+            "teacher": self.teacher,
         }
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

@@ -34,6 +34,7 @@ from vertebra.training.loggers import check_loggers
 from vertebra.training.optimizers import check_optimizer
 from vertebra.training.resuming import plan_resumption
 from vertebra.training.selection import check_monitor
+from vertebra.training.teacher import with_teacher_canvas
 from vertebra.training.user_transform import Transform, take_transform
 from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import describe, load_problem
@@ -134,7 +135,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
     opened = open_split(config, "train")
     choices: list[Choice] = []
     if model is None:
-        config, choices = complete(config, opened)
+        config, choices = complete(with_teacher_canvas(config), opened)
     check_memory(
         config.train, canvas_size(config.train.image_size, set(branch_tasks(config).values())), hardware.device
     )
@@ -179,7 +180,8 @@ def resume_run(
     """Resumes a run where it stopped; without changes, it ends with the same weights as a run that was not stopped.
 
     These options may change, which is logged: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
-    ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data.
+    ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data
+    and of ``teacher``.
 
     Args:
         folder: the run folder.

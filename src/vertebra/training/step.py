@@ -31,6 +31,7 @@ from vertebra.training.nonfinite_batch import FOLDER, write_nonfinite_batch
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.teacher import DISTILLATION, Teacher
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -46,6 +47,7 @@ class TrainingModule(pl.LightningModule):
         model: the model to train.
         recipe: the options of training.
         pretrained: whether the backbone started from pretrained weights.
+        teacher: a model from whose outputs this one learns too, or None.
 
     Attributes:
         requests: this process's requests to all processes: whether to stop and whether to save after the step.
@@ -55,7 +57,9 @@ class TrainingModule(pl.LightningModule):
         folder: of the run, where the batch of a skipped step is saved; None for nowhere.
     """
 
-    def __init__(self, model: VisionModel, recipe: ResolvedTrain, pretrained: bool) -> None:
+    def __init__(
+        self, model: VisionModel, recipe: ResolvedTrain, pretrained: bool, teacher: Teacher | None = None
+    ) -> None:
         super().__init__()
         check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False
@@ -63,6 +67,7 @@ class TrainingModule(pl.LightningModule):
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
         self.pretrained = pretrained
+        self.teacher = teacher
         self.evaluation = Evaluation(model_info(model))
         self.scores: dict[str, float] | None = None
         self.losses: dict[str, float] = {}
@@ -100,6 +105,8 @@ class TrainingModule(pl.LightningModule):
     def on_train_start(self) -> None:
         self._backup = BufferBackup(self.model)
         self._choose_evaluation()  # Lightning starts no epoch where a run is resumed in the middle of one
+        if self.teacher is not None:
+            self.teacher.to(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
@@ -174,11 +181,18 @@ class TrainingModule(pl.LightningModule):
         return scale > 1 or bool(norm.isfinite())
 
     def _weight(self, name: str) -> float:
-        return self.model.branch(name.partition("/")[0]).weight
+        branch, _, term = name.partition("/")
+        factor = self.teacher.weight if self.teacher is not None and term == DISTILLATION else 1.0
+        return factor * self.model.branch(branch).weight
 
     def _terms(self, micro: Batch) -> Terms:
         targets = {name: (branch.rows, branch.targets) for name, branch in micro.targets.items()}
-        terms, _ = self.model.loss(micro.images, micro.sizes, targets)
+        terms, outputs = self.model.loss(micro.images, micro.sizes, targets)
+        if self.teacher is not None:
+            rows = {name: None if len(rows) == len(micro) else rows for name, (rows, _) in targets.items()}
+            distilled = self.teacher.terms(self.model, micro.images, micro.sizes, rows, outputs)
+            for name, term in distilled.items():
+                terms[name] = {**terms[name], DISTILLATION: term}
         return terms
 
     def _counts(self, step: Sequence[Batch]) -> Tensor | None:
@@ -206,7 +220,12 @@ class TrainingModule(pl.LightningModule):
         return torch.stack([counts.get(name, zero).detach().float().to(self.device) for name in self._term_names()])
 
     def _term_names(self) -> list[str]:
-        return [f"{name}/{term}" for name in self.model.branches for term in self.model.branch(name).decoder.terms]
+        taught = [] if self.teacher is None else self.teacher.branches
+        return [
+            f"{name}/{term}"
+            for name in self.model.branches
+            for term in (*self.model.branch(name).decoder.terms, *([DISTILLATION] if name in taught else []))
+        ]
 
     def _divide(self, terms: Terms, counts: Tensor | None) -> dict[str, Tensor]:
         if counts is None:

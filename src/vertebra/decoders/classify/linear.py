@@ -6,12 +6,14 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.teacher_outputs import teacher_outputs
 from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_mean
 from vertebra.losses.classification import binary_cross_entropy, cross_entropy
+from vertebra.losses.distillation import soft_class_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
@@ -94,6 +96,11 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         loss_function = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
         return {"cross_entropy": loss_function(outputs.logits, targets.labels, smoothing)}, outputs
+
+    def distillation(self, outputs: LinearOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the softened probabilities, from a teacher with any classifier."""
+        taught = teacher_outputs(teacher, features, outputs)
+        return soft_class_term(outputs.logits, taught.logits, self.labels.multilabel)
 
     def decode(self, outputs: LinearOutputs, frame: Frame) -> ClassifyDecoded:
         """Softmax or sigmoid."""

@@ -9,17 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import default_width, used_levels
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess, nms_postprocess
 from vertebra.decoders.detect._region_proposal_network import ProposalNetwork, ProposalPostprocess, Proposed
 from vertebra.decoders.detect._roi_box_head import BoxHead, RegionFeatures
 from vertebra.decoders.detect.retinanet import check_anchor_sizes
+from vertebra.decoders.teacher_outputs import check_same_decoder
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.anchors import level_shapes, sized_shapes
 from vertebra.geometry.box_coding import CODE_WEIGHTS, decode_deltas, encode_deltas
 from vertebra.geometry.points import Spacing
 from vertebra.layers.option_range import check_range
+from vertebra.losses.distillation import region_term, softmax_score_logits
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.proposals import region_class_term
 from vertebra.matching.iou import Match, match_by_iou, take
@@ -194,6 +196,16 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         kept = order.values > 0
         picked = Match(positive.gather(1, rows) & kept, match.ignored.gather(1, rows), match.target.gather(1, rows))
         return candidates.gather(1, rows[..., None].expand(-1, -1, 4)), picked, counted.gather(1, rows) & kept
+
+    def distillation(self, outputs: FasterRCNNOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores and boxes that the teacher's box head gives to the same regions. The proposals themselves are
+        not compared."""
+        check_same_decoder(self, teacher)
+        assert isinstance(teacher, FasterRCNN)
+        proposals = outputs.proposals.detach()
+        taught = teacher._predict(teacher._maps(features), proposals, outputs.objectness)
+        logits, teacher_logits = softmax_score_logits(outputs.class_logits), softmax_score_logits(taught.class_logits)
+        return region_term(logits, teacher_logits, outputs.boxes, taught.boxes, outputs.objectness > 0)
 
     def decode(self, outputs: FasterRCNNOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression."""

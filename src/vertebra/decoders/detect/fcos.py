@@ -8,14 +8,17 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
+from vertebra.decoders.detect.yolox import product_logits
+from vertebra.decoders.teacher_outputs import aligned_outputs
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import GREATEST_LOG_SCALE, decode_distances, encode_distances
 from vertebra.geometry.points import Spacing, level_points
 from vertebra.losses.detection import centerness_term, focal_term, giou_term
+from vertebra.losses.distillation import dense_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.matching.fcos import match_by_location
 from vertebra.matching.iou import take
@@ -139,6 +142,16 @@ class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
             "centerness": central,
         }
         return terms, outputs
+
+    def distillation(self, outputs: FCOSOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores of all locations, weighted by centerness as in decoding, and of the boxes where the teacher
+        has a score."""
+        taught = aligned_outputs(teacher, features, outputs)
+        logits, teacher_logits = outputs.class_logits.float(), taught.class_logits.float()
+        if outputs.centerness is not None and taught.centerness is not None:
+            logits = product_logits(logits, outputs.centerness.float()[..., None])
+            teacher_logits = product_logits(teacher_logits, taught.centerness.float()[..., None])
+        return dense_term(logits, teacher_logits, outputs.boxes, taught.boxes)
 
     def decode(self, outputs: FCOSOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression; scores are weighted by centerness."""

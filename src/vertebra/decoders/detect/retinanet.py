@@ -8,15 +8,17 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
+from vertebra.decoders.teacher_outputs import aligned_outputs
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.anchors import level_anchors, level_numbers, level_shapes, octaves_for, sized_shapes
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.geometry.points import Spacing
 from vertebra.losses.detection import BoxLoss, delta_term, focal_term, giou_term
+from vertebra.losses.distillation import dense_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.matching.iou import match_by_iou, take
 from vertebra.tasks.detect.labels import DetectLabels
@@ -138,6 +140,11 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
             box = delta_term(deltas, anchors, ground_truth, match.positive, beta=beta)
         classification = focal_term(outputs.class_logits, labels, match.positive, match.ignored)
         return {"classification": classification, "box": box}, outputs
+
+    def distillation(self, outputs: RetinaNetOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores of all anchors, and of the boxes where the teacher has a score."""
+        taught = aligned_outputs(teacher, features, outputs)
+        return dense_term(outputs.class_logits, taught.class_logits, outputs.boxes, taught.boxes)
 
     def decode(self, outputs: RetinaNetOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression."""

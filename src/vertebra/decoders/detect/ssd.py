@@ -8,15 +8,17 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import DensePrediction, used_levels
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_classes
+from vertebra.decoders.teacher_outputs import aligned_outputs
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import CODE_WEIGHTS, decode_deltas
 from vertebra.geometry.default_boxes import default_boxes, default_ratios, default_scales, default_shapes
 from vertebra.layers.option_range import check_range
 from vertebra.losses.detection import delta_term
+from vertebra.losses.distillation import dense_term, softmax_score_logits
 from vertebra.losses.hard_negative_mining import mined_class_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.matching.iou import match_by_iou, take
@@ -132,6 +134,12 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
             "box": delta_term(deltas, anchors, ground_truth, match.positive, beta=1.0, weights=CODE_WEIGHTS),
         }
         return terms, outputs
+
+    def distillation(self, outputs: SSDOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores of all default boxes, and of the boxes where the teacher has a score."""
+        taught = aligned_outputs(teacher, features, outputs)
+        logits, teacher_logits = softmax_score_logits(outputs.class_logits), softmax_score_logits(taught.class_logits)
+        return dense_term(logits, teacher_logits, outputs.boxes, taught.boxes)
 
     def decode(self, outputs: SSDOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression."""

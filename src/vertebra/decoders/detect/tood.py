@@ -9,13 +9,15 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
+from vertebra.decoders.teacher_outputs import aligned_outputs
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import decode_distances, encode_distances
 from vertebra.geometry.points import level_points
 from vertebra.layers.option_range import check_range
+from vertebra.losses.distillation import dense_term
 from vertebra.losses.distribution import (
     expected_bin,
     quality_score_loss,
@@ -157,6 +159,11 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
             "distribution": LossTerm(DISTRIBUTION_WEIGHT * weighted_distribution_sum(sides, distances, quality), count),
         }
         return terms, outputs
+
+    def distillation(self, outputs: TOODOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores of all locations, and of the boxes where the teacher has a score."""
+        taught = aligned_outputs(teacher, features, outputs)
+        return dense_term(outputs.class_logits, taught.class_logits, outputs.boxes, taught.boxes)
 
     def decode(self, outputs: TOODOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression."""

@@ -7,15 +7,17 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
+from vertebra.decoders.teacher_outputs import aligned_outputs
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import decode_deltas
 from vertebra.geometry.giou import paired_iou
 from vertebra.geometry.points import level_points
 from vertebra.layers.option_range import check_range
 from vertebra.losses.detection import delta_term
+from vertebra.losses.distillation import dense_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.objectness import objectness_term, overlap_score_term, squared_iou_term
 from vertebra.matching.iou import Match, take
@@ -126,16 +128,25 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         }
         return terms, outputs
 
+    def distillation(self, outputs: YOLOXOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the scores, which are objectness times class, of all locations, and of the boxes where the teacher has
+        a score."""
+        taught = aligned_outputs(teacher, features, outputs)
+        return dense_term(score_logits(outputs), score_logits(taught), outputs.boxes, taught.boxes)
+
     def decode(self, outputs: YOLOXOutputs, frame: Frame) -> DetectDecoded:
         """The best boxes of each image after class-wise non-maximum suppression; a score is objectness times class."""
-        logits = product_logits(outputs.class_logits.float(), outputs.objectness.float()[..., None])
         return decode_dense(
-            logits, outputs.boxes, frame, self.postprocess, levels=(outputs.levels, len(self.head.strides))
+            score_logits(outputs),
+            outputs.boxes,
+            frame,
+            self.postprocess,
+            levels=(outputs.levels, len(self.head.strides)),
         )
 
     def _match(self, outputs: YOLOXOutputs, squares: Tensor, targets: DetectTargets) -> Match:
         """Matches locations to objects; scores are the geometric mean of class and objectness."""
-        scores = product_logits(outputs.class_logits.float(), outputs.objectness.float()[..., None]).sigmoid().sqrt()
+        scores = score_logits(outputs).sigmoid().sqrt()
         return match_by_cost(
             scores.detach(),
             outputs.boxes.detach(),
@@ -163,6 +174,11 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         ]
         deltas = torch.cat(coded, dim=1)
         return YOLOXOutputs(logits, objectness, decode_deltas(deltas, squares), levels), deltas, squares
+
+
+def score_logits(outputs: YOLOXOutputs) -> Tensor:
+    """(N, A, classes) float32, the logits of objectness times class."""
+    return product_logits(outputs.class_logits.float(), outputs.objectness.float()[..., None])
 
 
 def product_logits(first: Tensor, second: Tensor) -> Tensor:

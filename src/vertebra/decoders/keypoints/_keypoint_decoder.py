@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.teacher_outputs import check_same_decoder, check_shapes
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.boxes import box_area
@@ -129,6 +130,14 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
         """
 
     @abstractmethod
+    def compare_outputs(self, outputs: KeypointOutputsT, teacher: KeypointOutputsT, known: Tensor) -> LossTerm:
+        """The divergence from a teacher's outputs of the same shapes; see `vertebra.decoders.base.Decoder.distillation`.
+
+        Args:
+            known: (N, D, K) bool, the points of real objects.
+        """
+
+    @abstractmethod
     def locate(self, outputs: KeypointOutputsT, frame: Frame) -> tuple[Tensor, Tensor]:
         """(N, D, K, 2) x, y as fractions of the area, and (N, D, K) scores in 0..1; float32."""
 
@@ -152,6 +161,16 @@ class KeypointDecoder(Decoder[KeypointOutputsT, KeypointTargets, KeypointDecoded
         outputs = self.outputs(features, objects)
         known = (points[..., 2] > 0) & objects.real[..., None]
         return self.compare(outputs, to_unit(points[..., :2].float(), outputs.objects.areas), known), outputs
+
+    def distillation(self, outputs: KeypointOutputsT, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """The decoder's divergence (`compare_outputs`) from the teacher's outputs for the same objects and areas."""
+        check_same_decoder(self, teacher)
+        assert isinstance(teacher, KeypointDecoder)
+        with torch.no_grad():
+            taught = teacher.outputs(features, outputs.objects)
+        check_shapes(outputs, taught)
+        known = outputs.objects.real[..., None].expand(-1, -1, len(self.labels.points))
+        return self.compare_outputs(outputs, taught, known)
 
     def decode(self, outputs: KeypointOutputsT, frame: Frame) -> KeypointDecoded:
         """Points in canvas pixels, best object first: its score is the box score times the mean point score."""

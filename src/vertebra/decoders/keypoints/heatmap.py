@@ -119,6 +119,10 @@ class Heatmap(KeypointDecoder[HeatmapOutputs]):
         target = gaussian_maps(ground_truth * cells, height, width, self.sigma)
         return {"heatmap": heatmap_term(outputs.maps, target, known, self.sigma)}
 
+    def compare_outputs(self, outputs: HeatmapOutputs, teacher: HeatmapOutputs, known: Tensor) -> LossTerm:
+        """The squared error of the heatmaps."""
+        return heatmap_term(outputs.maps, teacher.maps.float(), known, self.sigma)
+
     def locate(self, outputs: HeatmapOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
         """The peaks inside the image, and their heights."""
         maps = outputs.maps.float()

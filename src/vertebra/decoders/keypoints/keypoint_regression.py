@@ -12,6 +12,7 @@ from vertebra.features import Features, FeatureSpec, Frame
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.normalizing_flow import RealNVP
 from vertebra.layers.option_range import check_range
+from vertebra.losses.distillation import laplace_term
 from vertebra.losses.keypoints import residual_likelihood_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -114,6 +115,12 @@ class KeypointRegression(KeypointDecoder[KeypointRegressionOutputs]):
         with torch.autocast(ground_truth.device.type, enabled=False):
             term = residual_likelihood_term(outputs.points, sigmas, ground_truth, known, self.flow.log_density)
         return {"likelihood": term}
+
+    def compare_outputs(
+        self, outputs: KeypointRegressionOutputs, teacher: KeypointRegressionOutputs, known: Tensor
+    ) -> LossTerm:
+        """The divergence of the Laplace distributions of the coordinates."""
+        return laplace_term(outputs.points, outputs.sigmas, teacher.points, teacher.sigmas, known)
 
     def locate(self, outputs: KeypointRegressionOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
         """The regressed coordinates; a point's score is 1 minus the mean of its two sigmas."""

@@ -114,6 +114,12 @@ class SimCC(KeypointDecoder[SimCCOutputs]):
             terms[name] = bin_term(logits, gaussian_bins(ground_truth[..., axis] * bins, bins, self.sigma), known)
         return terms
 
+    def compare_outputs(self, outputs: SimCCOutputs, teacher: SimCCOutputs, known: Tensor) -> LossTerm:
+        """The divergence of the distributions over the bins of both axes."""
+        x = bin_term(outputs.x_logits, teacher.x_logits.float().softmax(dim=-1), known)
+        y = bin_term(outputs.y_logits, teacher.y_logits.float().softmax(dim=-1), known)
+        return LossTerm(x.sum + y.sum, x.count)
+
     def locate(self, outputs: SimCCOutputs, frame: Frame) -> tuple[Tensor, Tensor]:
         """The coordinates decoded from the bins; a point's score is the geometric mean of its x and y scores."""
         coordinates, scores = [], []

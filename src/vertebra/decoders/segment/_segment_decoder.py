@@ -7,13 +7,16 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.teacher_outputs import teacher_outputs
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.option_range import check_range
+from vertebra.layers.padding import valid_cells
 from vertebra.layers.resample import Fit, fit_to
 from vertebra.layers.softmax import channel_softmax
+from vertebra.losses.distillation import soft_pixel_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.segmentation_loss import DEFAULT_LOSS, SegmentLoss
 from vertebra.tasks.segment.labels import SegmentLabels
@@ -102,6 +105,19 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
                 auxiliary_logits, targets.masks, self.labels, self.auxiliary.weight
             )
         return terms, outputs
+
+    def distillation(self, outputs: SegmentOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
+        """Divergence of the softened probabilities of all pixels inside the image, from a teacher with any segmentation decoder:
+        at the decoder's stride if the teacher has the same, else at the canvas size."""
+        frame, multilabel = features.frame, self.labels.multilabel
+        taught = teacher_outputs(teacher, features, outputs)
+        assert isinstance(teacher, SegmentDecoder)
+        logits, teacher_logits, stride = outputs.logits.float(), taught.logits.float(), self.stride
+        if logits.shape != teacher_logits.shape:
+            logits = fit_to(logits, frame.canvas, self.stride, self.fit)
+            teacher_logits = fit_to(teacher_logits, frame.canvas, teacher.stride, teacher.fit)
+            stride = 1
+        return soft_pixel_term(logits, teacher_logits, valid_cells(frame, logits, stride), multilabel)
 
     def decode(self, outputs: SegmentOutputs, frame: Frame) -> SegmentDecoded:
         """Probabilities at the canvas size: softmax for exclusive classes, sigmoid otherwise."""
