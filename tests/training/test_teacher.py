@@ -174,7 +174,7 @@ def test_three_tasks_are_trained_from_one_run(
 def test_a_resumed_run_equals_and_needs_the_same_teacher(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
     teacher = tmp_path / "home" / "teacher.safetensors"
     write(student_like(decoder="linear", classes=list(ANIMALS), image_size=(48, 64)), teacher)
     recipe = {"batch_size": 6, "workers": 0, "precision": "32", "lr_schedule": "constant", "warmup": 0, "ema": None}
