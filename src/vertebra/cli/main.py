@@ -14,7 +14,7 @@ from types import FrameType
 
 import typer
 
-from vertebra.cli import benchmark, data, demo, describe, evaluate, exporting, importing, parts, predict, runs, train
+from vertebra.cli import benchmark, data, demo, describe, evaluate, exporting, importing, parts, predict, runs, train, tune
 from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
 from vertebra.files import os_error_sentence, os_errors_as_run_errors
@@ -33,6 +33,7 @@ app.command("describe")(describe.describe)
 app.add_typer(data.app, name="data")
 app.command("import")(importing.import_model)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("export")(exporting.export)

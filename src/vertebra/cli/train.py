@@ -51,7 +51,7 @@ def train(
     from vertebra.errors import ConfigError
     from vertebra.yaml_files import assign, override
 
-    config, overrides = _config_and_overrides(arguments or [])
+    config, overrides = config_and_overrides(arguments or [])
     recipe = _without_none(
         epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size), log=log or None
     )
@@ -84,7 +84,7 @@ def train(
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=where)
 
 
-def _config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
+def config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
     """The path of the config, or None, and the overrides ``key=value``.
 
     Raises:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import torch
+import torch.distributed as distributed
 from torch import Tensor, nn
+
+from vertebra.evaluation.process_sums import has_processes
 
 
 class BufferBackup:
@@ -38,3 +41,22 @@ class BufferBackup:
     def size(self) -> Tensor | None:
         """() sum of all absolute values, which is not finite if any value is not; None without buffers."""
         return torch.nn.utils.get_total_norm(self.numbers, norm_type=1.0) if self.numbers else None
+
+
+@torch.no_grad()
+def copy_from_first_process(module: nn.Module) -> None:
+    """Sets the buffers in the state of a module to those of the first process, in all processes; each must call it.
+
+    Each process updates its running statistics from its part of a batch. DDP makes them equal before a step, and this does so
+    before an evaluation, so that all images are evaluated with the statistics that are saved.
+    """
+    if not has_processes():
+        return
+    buffers = BufferBackup(module).buffers
+    for kind in dict.fromkeys(buffer.dtype for buffer in buffers):
+        same = [buffer for buffer in buffers if buffer.dtype == kind]
+        values = torch.cat([buffer.flatten() for buffer in same])
+        values = values.to(torch.uint8) if kind == torch.bool else values  # gloo exchanges no booleans
+        distributed.broadcast(values, src=0)
+        for buffer, part in zip(same, values.split([buffer.numel() for buffer in same]), strict=True):
+            buffer.copy_(part.view(buffer.shape))

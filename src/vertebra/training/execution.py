@@ -96,6 +96,7 @@ def run_training(
     folder: Path,
     resumption: Resumption | None,
     transform: Transform | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Finished:
     """Trains a built model, and writes the run folder.
 
@@ -107,13 +108,14 @@ def run_training(
         folder: of the run.
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
+        callbacks: Lightning's, called after those that save the run.
 
     Raises:
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opened.notes, *val.notes, *origin)
-    run = _prepare(config, model, opened, val, folder, resumption, transform)
+    run = _prepare(config, model, opened, val, folder, resumption, transform, callbacks)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(folder / LAST) if resumption else None)
@@ -153,6 +155,7 @@ def _prepare(
     folder: Path,
     resumption: Resumption | None,
     transform: Transform | None,
+    callbacks: Sequence[pl.Callback],
 ) -> _Prepared:
     """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
     recipe = config.train
@@ -173,8 +176,8 @@ def _prepare(
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
-    trainer = make_trainer(recipe, callbacks, model)
+    saving = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
+    trainer = make_trainer(recipe, [*saving, *callbacks], model)
     limit_torch(sharing=trainer.num_devices)
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)

@@ -23,7 +23,7 @@ from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
-from vertebra.training.buffers import BufferBackup
+from vertebra.training.buffers import BufferBackup, copy_from_first_process
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
@@ -132,7 +132,7 @@ class TrainingModule(pl.LightningModule):
             if scaled:
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
-        if self._is_finite(losses, step, optimizer):
+        if self._is_finite(self._over_processes(losses), step, optimizer):
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
@@ -205,6 +205,17 @@ class TrainingModule(pl.LightningModule):
             for term, value in branch_terms.items()
         }
 
+    def _over_processes(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses of the whole step: each process has its part of each term, divided by the count of all processes."""
+        if not has_processes():
+            return losses
+        zero = torch.zeros((), device=self.device)
+        names = self._term_names()
+        values = torch.stack([losses.get(name, zero).float() for name in names])
+        present = torch.tensor([float(name in losses) for name in names], device=self.device)
+        values, present = sum_over_processes(torch.stack([values, present])).unbind()
+        return {name: value for name, value, count in zip(names, values.unbind(), present.tolist(), strict=True) if count}
+
     def _is_finite(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
         """Stores the losses for the progress display, clips the gradients, and returns whether the step's loss, gradient and
         running statistics are finite in all processes.
@@ -258,6 +269,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         self.cost.begin("evaluation")
+        copy_from_first_process(self)
 
     def on_validation_end(self) -> None:
         self.cost.begin(None)
