@@ -182,7 +182,7 @@ def test_two_processes_train_as_one_does(three_branches: dict[str, Any], tmp_pat
     """
     config = copy.deepcopy(three_branches)
     config["model"]["backbone"] = {"name": "mobilenetv2_035", "frozen_norm": True}
-    config["model"]["branches"]["animal"]["decoder"] = "linear"
+    config["model"]["branches"]["animal"]["decoder"] = {"name": "linear", "dropout": 0.0}
     config["model"]["branches"]["regions"] = {"neck": "fpn", "decoder": {"name": "fpn", "dropout": 0.0}}
     config["train"].update(augment="none", epochs=2, accelerator="cpu", devices=2)
     (tmp_path / "farm.yaml").write_text(yaml.safe_dump(config))

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import StrategyRegistry
 from vertebra.config import TrainConfig
 from vertebra.cpus import usable_cpus
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.training.compiled import check_compiler
 
 BYTES_PER_PIXEL = 100  # lower bound of a training step's memory for each pixel of a canvas
 MAX_WORKERS_PER_CORE = 16
@@ -46,6 +47,8 @@ def check_hardware(recipe: TrainConfig) -> Hardware:
             f"train.num_nodes is {recipe.num_nodes}, but the addresses of the other machines are unknown; start with torchrun or "
             "SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
         )
+    if recipe.compile:
+        check_compiler(device)
     limit = MAX_WORKERS_PER_CORE * usable_cpus()
     if recipe.workers is not None and recipe.workers > limit:
         raise ConfigError(

@@ -28,14 +28,14 @@ CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
         "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log",
-        "accelerator", "devices", "num_nodes", "strategy", "precision",
+        "accelerator", "devices", "num_nodes", "strategy", "precision", "compile",
     )
 )  # fmt: skip
 DIVISION = frozenset(
     {"train.batch_size", "train.accumulate"}
 )  # of a step; they may change together with the number of processes
 NUMERIC = frozenset(
-    {"device", "processes", "train.strategy", "train.precision"}
+    {"device", "processes", "train.strategy", "train.precision", "train.compile"}
 )  # changes after which results are no longer bit-identical
 
 

@@ -24,6 +24,7 @@ BEST_CONFIG = "best.yaml"
 TRIALS = "trials.json"
 RUNS = "trials"
 RANDOM_TRIALS = 5  # at the beginning, before the sampler learns from the scores
+FIRST_PRUNING = 3  # the epoch after which the median may stop a trial
 PRUNERS = ("median", "hyperband", "none")
 PrunerName = Literal["median", "hyperband", "none"]
 
@@ -105,7 +106,7 @@ class TuneStudy:
     def _pruner(self, name: PrunerName) -> Any:
         pruners = self.optuna.pruners
         if name == "median":
-            return pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS - 1, n_warmup_steps=2)
+            return pruners.MedianPruner(n_startup_trials=RANDOM_TRIALS - 1, n_warmup_steps=FIRST_PRUNING)
         return pruners.HyperbandPruner() if name == "hyperband" else pruners.NopPruner()
 
     def repeat_unfinished(self) -> list[int]:
