@@ -228,8 +228,7 @@ class TrainConfig(_Strict):
         accumulate: micro batches in a step.
         ema: decay of the moving average of the weights, which is evaluated and saved; null for none.
         precision: "auto" (mixed if the device is faster with it), "32", "bf16-mixed" or "16-mixed".
-        compile: compile the parts of the model with ``torch.compile``: minutes at first, then faster steps on a GPU; see
-            `vertebra.training.compiled`.
+        compile: compile the model and its loss with ``torch.compile``: minutes at first, then faster steps on most GPUs.
         monitor: the metric that selects the best weights ("boxes/map"); default: the mean of the branches' main metrics.
         patience: evaluations without improvement after which training stops; null for never.
         evaluate_every: epochs between evaluations.

@@ -62,7 +62,9 @@ def test_the_first_trial_is_the_config_and_the_best_one_is_written(tmp_path: Pat
     best = max(result.trials, key=lambda trial: trial.score or 0)
     assert result.best == best and best.metric == "boxes/map" and best.epoch == 6
     config = yaml.safe_load((tmp_path / "tune" / "best.yaml").read_text())
-    assert config["train"]["lr"] == best.values["train.lr"] and config["model"]["decoder"] == best.values["model.decoder"]
+    assert (
+        config["train"]["lr"] == best.values["train.lr"] and config["model"]["decoder"] == best.values["model.decoder"]
+    )
     Config.from_raw(config)
     stored = json.loads((tmp_path / "tune" / "trials.json").read_text())
     assert stored["best"] == best.number and len(stored["trials"]) == 8
@@ -144,7 +146,9 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_default_space_has_the_values_of_the_config() -> None:
-    config = Config.from_raw({**CONFIG, "model": {**CONFIG["model"], "backbone": {"name": "resnet10t", "pretrained": True}}})
+    config = Config.from_raw(
+        {**CONFIG, "model": {**CONFIG["model"], "backbone": {"name": "resnet10t", "pretrained": True}}}
+    )
     space = SearchSpace(default_space(config))
     assert set(space.raw) == {
         "train.lr", "train.weight_decay", "train.augment", "train.backbone_lr", "train.freeze_backbone",

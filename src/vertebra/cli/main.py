@@ -14,7 +14,20 @@ from types import FrameType
 
 import typer
 
-from vertebra.cli import benchmark, data, demo, describe, evaluate, exporting, importing, parts, predict, runs, train, tune
+from vertebra.cli import (
+    benchmark,
+    data,
+    demo,
+    describe,
+    evaluate,
+    exporting,
+    importing,
+    parts,
+    predict,
+    runs,
+    train,
+    tune,
+)
 from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
 from vertebra.files import os_error_sentence, os_errors_as_run_errors

@@ -25,7 +25,8 @@ def tune(
         "augmentation and freezing.",
     ),
     budget: str | None = typer.Option(
-        None, help="Time such as 90m, 8h or 2d, after which no trial begins and running ones stop at their next evaluation."
+        None,
+        help="Time such as 90m, 8h or 2d, after which no trial begins and running ones stop at their next evaluation.",
     ),
     jobs: int | None = typer.Option(
         None, help="Trials at a time, each with its part of the CPUs and one GPU; by default 1, on Ray as many as fit."
@@ -95,7 +96,9 @@ def _print(tuned: Tuned, as_json: bool) -> None:
     for trial in tuned.trials:
         typer.echo(trial.text())
     if best is None:
-        typer.echo(f"no trial was complete; go on with: vertebra tune --resume {tuned.folder} --trials {len(tuned.trials) + 1}")
+        typer.echo(
+            f"no trial was complete; go on with: vertebra tune --resume {tuned.folder} --trials {len(tuned.trials) + 1}"
+        )
     else:
         typer.echo(f"best: {best.text()}")
         typer.echo(f"its config: {tuned.folder / BEST_CONFIG}; its model: {best.folder}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as distributed
 from torch import Tensor, nn
@@ -19,9 +21,7 @@ class BufferBackup:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        parameters = {id(parameter) for parameter in module.parameters()}
-        state = module.state_dict(keep_vars=True).values()
-        self.buffers: list[Tensor] = list({id(value): value for value in state if id(value) not in parameters}.values())
+        self.buffers = saved_buffers(module)
         self.numbers = [value for value in self.buffers if value.is_floating_point()]
         self.copies = [value.clone() for value in self.buffers]
 
@@ -43,20 +43,25 @@ class BufferBackup:
         return torch.nn.utils.get_total_norm(self.numbers, norm_type=1.0) if self.numbers else None
 
 
-@torch.no_grad()
-def copy_from_first_process(module: nn.Module) -> None:
-    """Sets the buffers in the state of a module to those of the first process, in all processes; each must call it.
+def saved_buffers(module: nn.Module) -> list[Tensor]:
+    """The buffers in a module's state dict."""
+    saved = module.state_dict().keys()
+    return [buffer for name, buffer in module.named_buffers() if name in saved]
 
-    Each process updates its running statistics from its part of a batch. DDP makes them equal before a step, and this does so
-    before an evaluation, so that all images are evaluated with the statistics that are saved.
+
+@torch.no_grad()
+def copy_from_first_process(tensors: Sequence[Tensor]) -> None:
+    """Sets tensors to those of the first process, in all processes; each must call it.
+
+    Each process updates its running statistics from its part of a batch. DDP makes them equal before a step; they must be before an
+    evaluation, too, so that all images are evaluated with the statistics that are saved.
     """
     if not has_processes():
         return
-    buffers = BufferBackup(module).buffers
-    for kind in dict.fromkeys(buffer.dtype for buffer in buffers):
-        same = [buffer for buffer in buffers if buffer.dtype == kind]
-        values = torch.cat([buffer.flatten() for buffer in same])
+    for kind in dict.fromkeys(tensor.dtype for tensor in tensors):
+        same = [tensor for tensor in tensors if tensor.dtype == kind]
+        values = torch.cat([tensor.flatten() for tensor in same])
         values = values.to(torch.uint8) if kind == torch.bool else values  # gloo exchanges no booleans
         distributed.broadcast(values, src=0)
-        for buffer, part in zip(same, values.split([buffer.numel() for buffer in same]), strict=True):
-            buffer.copy_(part.view(buffer.shape))
+        for tensor, part in zip(same, values.split([tensor.numel() for tensor in same]), strict=True):
+            tensor.copy_(part.view(tensor.shape))

@@ -24,7 +24,6 @@ from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
-from vertebra.training.compiled import compiled_parts
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
 from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder
@@ -202,7 +201,7 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
     """
     folder, stop = run.folder.path, run.folder.stop
     try:
-        with convert_worker_exits(), compiled_parts(run.module.model, enabled=run.module.recipe.compile):
+        with convert_worker_exits():
             run.trainer.fit(run.module, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
     except Interrupted:
         if not is_first_process():

@@ -131,6 +131,8 @@ class RunFolder(pl.Callback):
         """Saves the weights from before an error, if no evaluation has saved any yet."""
         assert isinstance(module, TrainingModule)
         path = self.path / BEST
+        if module.is_sharded:
+            return  # other processes have parts of the weights
         if not path.exists() and nonfinite_tensor(module.best_model) is None:
             write(module.best_model, path)
             emit(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
@@ -190,9 +192,10 @@ class RunFolder(pl.Callback):
     def _update_best(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
         epoch = trainer.current_epoch + 1
         score = main_score(model_info(module.model), scores, self.monitor)
-        note = self.kept.update(epoch, score, scores, module.best_model)
+        model = module.whole_model()
+        note = self.kept.update(epoch, score, scores, model)
         if self.kept.epoch == epoch and trainer.is_global_zero:
-            write(module.best_model, self.path / BEST)
+            write(model, self.path / BEST)
         nonfinite = [name for name, value in scores.items() if not math.isfinite(value)]
         if nonfinite:
             count = "1 metric is" if len(nonfinite) == 1 else f"{len(nonfinite)} metrics are"
@@ -210,11 +213,12 @@ class RunFolder(pl.Callback):
 
     def keep_newest(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Saves the newest weights, if the best ones are lost and no epoch is left."""
-        if nonfinite_tensor(module.best_model) is not None:
+        model = module.whole_model()
+        if nonfinite_tensor(model) is not None:
             return
         self.kept = BestWeights(epoch=int(self.rows[-1]["epoch"]))
         if trainer.is_global_zero:
-            write(module.best_model, self.path / BEST)
+            write(model, self.path / BEST)
         emit(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
@@ -23,12 +25,13 @@ from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
-from vertebra.training.buffers import BufferBackup, copy_from_first_process
+from vertebra.training.buffers import BufferBackup, copy_from_first_process, saved_buffers
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
+from vertebra.training.sharding import full, gather, is_sharded, shard
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -56,7 +59,9 @@ class TrainingModule(pl.LightningModule):
         super().__init__()
         check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False
-        self.model = model
+        self._whole = [model] if is_sharded(recipe) else []  # a list, so that its weights are not this module's
+        self.model = copy.deepcopy(model) if is_sharded(recipe) else model
+        self._compiled_loss = torch.compile(self.model.loss) if recipe.compile else None
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
         self.pretrained = pretrained
@@ -73,6 +78,26 @@ class TrainingModule(pl.LightningModule):
     def best_model(self) -> VisionModel:
         """The model that is evaluated and saved: the moving average, or the model itself without one."""
         return self.model if self.average is None else self.average.model  # type: ignore[return-value]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process has only a part of the weights."""
+        return bool(self._whole)
+
+    def whole_model(self) -> VisionModel:
+        """The `best_model` with whole weights; all processes must call it."""
+        for whole in self._whole:
+            gather(self.best_model, whole)
+            return whole
+        return self.best_model
+
+    def configure_model(self) -> None:
+        """Divides the weights among the processes, for the strategy fsdp."""
+        if not self._whole or isinstance(self.model, FSDPModule):
+            return
+        self.to(self.trainer.strategy.root_device)
+        for model in (self.model, *([] if self.average is None else [self.average.model])):
+            shard(model, self.device_mesh["data_parallel"])  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> dict[str, Any]:
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
@@ -100,7 +125,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
-        for model in (self.model, self.best_model):
+        for model in (self.model, self.best_model, *self._whole):
             model.origin = dict(checkpoint["origin"])
         if "cost" in checkpoint:  # not in states of older versions
             self.cost.load_state_dict(checkpoint["cost"])
@@ -118,6 +143,8 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
         self.cost.begin("forward", self.device)
+        if self._whole:
+            copy_from_first_process(self._backup.buffers)  # as DDP does
         self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
@@ -153,7 +180,7 @@ class TrainingModule(pl.LightningModule):
         still multiplied by the loss scale here. (Lightning's clipping refuses fused optimizers in mixed precision.)"""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        norm = full(torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
         scale = 1.0 if scaler is None else scaler.get_scale()
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self.recipe.clip_norm * scale, norm)
@@ -165,7 +192,9 @@ class TrainingModule(pl.LightningModule):
 
     def _terms(self, micro: Batch) -> Terms:
         targets = {name: (branch.rows, branch.targets) for name, branch in micro.targets.items()}
-        terms, _ = self.model.loss(micro.images, micro.sizes, targets)
+        compiled = self._compiled_loss if torch.is_grad_enabled() else None
+        loss = compiled or self.model.loss
+        terms, _ = loss(micro.images, micro.sizes, targets)
         return terms
 
     def _counts(self, step: Sequence[Batch]) -> Tensor | None:
@@ -214,7 +243,9 @@ class TrainingModule(pl.LightningModule):
         values = torch.stack([losses.get(name, zero).float() for name in names])
         present = torch.tensor([float(name in losses) for name in names], device=self.device)
         values, present = sum_over_processes(torch.stack([values, present])).unbind()
-        return {name: value for name, value, count in zip(names, values.unbind(), present.tolist(), strict=True) if count}
+        return {
+            name: value for name, value, count in zip(names, values.unbind(), present.tolist(), strict=True) if count
+        }
 
     def _is_finite(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
         """Stores the losses for the progress display, clips the gradients, and returns whether the step's loss, gradient and
@@ -269,7 +300,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         self.cost.begin("evaluation")
-        copy_from_first_process(self)
+        copy_from_first_process(saved_buffers(self))
 
     def on_validation_end(self) -> None:
         self.cost.begin(None)

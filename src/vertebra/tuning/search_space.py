@@ -127,8 +127,10 @@ class SearchSpace:
                 if isinstance(value, int | float) and entry.low <= value <= entry.high:
                     values[key] = value
             else:
-                names = [value, value["name"] if isinstance(value, dict) and set(value) == {"name"} else value]
-                values |= {key: _text(name) for name in names if name in self.choices[key]}
+                name = value["name"] if isinstance(value, dict) and set(value) == {"name"} else value
+                for choice in self.choices[key]:
+                    if choice in (value, name):
+                        values[key] = _text(choice)
         return values
 
 

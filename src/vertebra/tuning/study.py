@@ -92,11 +92,17 @@ class TuneStudy:
         storage = f"sqlite:///{folder / STUDY}"
         try:
             self.study = optuna.create_study(
-                study_name="tune", storage=storage, direction="maximize", pruner=self._pruner(pruner), load_if_exists=True
+                study_name="tune",
+                storage=storage,
+                direction="maximize",
+                pruner=self._pruner(pruner),
+                load_if_exists=True,
             )
             done = len(self.study.trials)
         except Exception as error:  # of Optuna or its data base, about a file that is damaged or from another version
-            raise RunError(f"{folder / STUDY}: cannot be used ({first_line(error)}); start in another folder") from error
+            raise RunError(
+                f"{folder / STUDY}: cannot be used ({first_line(error)}); start in another folder"
+            ) from error
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna's advice that an option is new
             self.study.sampler = optuna.samplers.TPESampler(
@@ -224,4 +230,6 @@ def check_optuna() -> None:
         ConfigError: it is not.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise ConfigError(f"tuning needs the package 'optuna', which is not installed; install it: {install_command('tune')}")
+        raise ConfigError(
+            f"tuning needs the package 'optuna', which is not installed; install it: {install_command('tune')}"
+        )

@@ -174,7 +174,9 @@ class _Tuner:
         self.config = Config.from_raw(raw, str(folder / TUNE))
         hardware = check_hardware(self.config.train)
         if hardware.processes * self.config.train.num_nodes > 1:
-            raise ConfigError("train.devices: each trial has one device; use several by trials at a time: jobs (--jobs)")
+            raise ConfigError(
+                "train.devices: each trial has one device; use several by trials at a time: jobs (--jobs)"
+            )
         self.study = TuneStudy(folder, pruner=options.pruner, seed=options.seed, jobs=options.jobs or 1)
         self._lock = Lock()
         self._error: BaseException | None = None
