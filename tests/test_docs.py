@@ -49,6 +49,8 @@ PAGES = [
         "docs/promises.md",
         "docs/predictions.md",
         "docs/recipe.md",
+        "docs/devices.md",
+        "docs/tuning.md",
         "docs/augmentation.md",
     )
 ]

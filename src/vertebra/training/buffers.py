@@ -63,5 +63,6 @@ def copy_from_first_process(tensors: Sequence[Tensor]) -> None:
         values = torch.cat([tensor.flatten() for tensor in same])
         values = values.to(torch.uint8) if kind == torch.bool else values  # gloo exchanges no booleans
         distributed.broadcast(values, src=0)
-        for tensor, part in zip(same, values.split([tensor.numel() for tensor in same]), strict=True):
+        parts = torch.split(values, [tensor.numel() for tensor in same])
+        for tensor, part in zip(same, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -111,7 +111,9 @@ class TrainingModule(pl.LightningModule):
         def factor(step: int, frozen: int) -> float:
             return lr_factor(step, total, self.recipe.warmup, schedule, frozen)
 
-        factors = [partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups]
+        factors: list[Callable[[int], float]] = [
+            partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups
+        ]
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
 
