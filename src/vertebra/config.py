@@ -237,7 +237,7 @@ class TrainConfig(_Strict):
         seed: of all random numbers.
         log: loggers that get the metrics of each epoch, "tensorboard", "wandb" (Weights & Biases) or "mlflow"; see
             `vertebra.training.loggers`.
-        devices, num_nodes, strategy, accelerator: options of Lightning.
+        devices, num_nodes, strategy, accelerator: options of Lightning; for the strategy "fsdp" see `vertebra.training.sharding`.
     """
 
     epochs: int = Field(default=20, ge=1, le=MANY)

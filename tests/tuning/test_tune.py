@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from vertebra.cli.main import app
 from vertebra.config import Config
 from vertebra.errors import ConfigError, RunError, RunStopped, UnknownName
 from vertebra.training.selection import Score
+from vertebra.tuning.runners import _serve
 from vertebra.tuning.search_space import SearchSpace, default_space
 from vertebra.tuning.trial_run import Report, TrialJob, TrialOutcome
 from vertebra.tuning.tune import TuneOptions, resume_tuning, tune
@@ -154,6 +156,21 @@ def test_the_default_space_has_the_values_of_the_config() -> None:
         "train.lr", "train.weight_decay", "train.augment", "train.backbone_lr", "train.freeze_backbone",
     }  # fmt: skip
     assert set(space.values_of(config)) == set(space.raw)
+
+
+def test_scores_of_another_process_are_answered() -> None:
+    here, there = multiprocessing.Pipe()
+    outcome = TrialOutcome(Score("boxes/map", 0.5, False), 2, True)
+    for message in (("score", (1, 0.4)), ("score", (2, 0.5)), ("outcome", tuple(outcome))):
+        there.send(message)
+    assert _serve(here, lambda epoch, score: score > 0.45) == outcome
+    assert [there.recv(), there.recv()] == [False, True]
+    there.send(("error", RunError("out of memory")))
+    with pytest.raises(RunError, match="out of memory"):
+        _serve(here, lambda epoch, score: False)
+    there.close()
+    with pytest.raises(EOFError):
+        _serve(here, lambda epoch, score: False)
 
 
 def test_choices_may_be_lists_and_mappings() -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from vertebra.cpus import usable_cpus
@@ -25,12 +26,13 @@ POLL_SECONDS = 0.2
 @contextmanager
 def process_runner(jobs: int) -> Iterator[Runner]:
     """Runs each trial in a process of this machine, with its part of the CPUs and one of the GPUs; its messages go to the file
-    ``NUMBER.log`` beside the run folder.
+    ``NUMBER.log`` beside the run folder. At the end, trials that still run are stopped.
 
     Args:
         jobs: trials at a time.
     """
     slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+    running: set[Any] = set()
     for slot in range(jobs):
         slots.put(slot)
 
@@ -40,27 +42,36 @@ def process_runner(jobs: int) -> Iterator[Runner]:
         here, there = context.Pipe()
         process = context.Process(target=_run_in_process, args=(there, job, slot, jobs), daemon=False)
         process.start()
+        running.add(process)
         there.close()
         try:
-            return _serve(here, job, report)
-        finally:
-            if process.is_alive():
-                process.join(POLL_SECONDS)
-            if process.is_alive():
-                process.terminate()
+            return _serve(here, report)
+        except EOFError:
             process.join()
+            log = f"; see {log_path(job)}" if Path(log_path(job)).exists() else ""
+            raise RunError(f"trial {job.number}: its process ended with exit code {process.exitcode}{log}") from None
+        finally:
+            here.close()  # ends a process that still waits for an answer
+            process.join()
+            running.discard(process)
             slots.put(slot)
 
-    yield run
+    try:
+        yield run
+    finally:
+        for process in list(running):
+            process.terminate()
 
 
-def _serve(connection: Any, job: TrialJob, report: Report) -> TrialOutcome:
-    """Answers the reports of a trial in another process until it ends."""
+def _serve(connection: Any, report: Report) -> TrialOutcome:
+    """Answers the reports of a trial in another process until it ends.
+
+    Raises:
+        EOFError: the process ended without an outcome.
+        VertebraError: the trial failed.
+    """
     while True:
-        try:
-            kind, content = connection.recv()
-        except EOFError:
-            raise RunError(f"trial {job.number}: its process was killed; see {log_path(job)}") from None
+        kind, content = connection.recv()
         if kind == "score":
             connection.send(report(*content))
         elif kind == "error":

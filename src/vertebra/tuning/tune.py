@@ -204,14 +204,23 @@ class _Tuner:
             if jobs == 1:
                 self._work(runner, left)
             else:
-                with ThreadPoolExecutor(jobs) as threads:
-                    list(threads.map(lambda _: self._work(runner, left), range(jobs)))
+                self._work_in_threads(runner, jobs, left)
         if self._error is not None:
             raise self._error
         trials, best = study.summaries(), study.best()
         if best is None and trials and all(trial.state == "failed" for trial in trials):
             raise RunError(f"{study.folder}: all {len(trials)} trials failed; the last: {trials[-1].reason}")
         return Tuned(study.folder, trials, best)
+
+    def _work_in_threads(self, runner: Runner, jobs: int, left: int) -> None:
+        threads = ThreadPoolExecutor(jobs)
+        try:
+            list(threads.map(lambda _: self._work(runner, left), range(jobs)))
+        except BaseException as error:  # a signal: the runner stops its trials
+            self._error = error
+            raise
+        finally:
+            threads.shutdown(wait=False)
 
     @contextmanager
     def _runner(self, run: Runner | None) -> Iterator[tuple[Runner, int]]:
@@ -258,7 +267,7 @@ class _Tuner:
             raise
         except VertebraError as error:
             with self._lock:
-                self.study.tell_failed(trial, first_line(error), stopped=False)
+                self.study.tell_failed(trial, first_line(error), stopped=self._error is not None)
                 self._end(trial)
             if trial.number == 0:
                 raise  # with the config's own values
