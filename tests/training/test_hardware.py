@@ -91,7 +91,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no device": ({"devices": 0}, "train.devices is 0"),
     "too many devices": ({"devices": 2147483648, "accelerator": "cpu"}, "train.devices is 2147483648"),
     "an unknown strategy": ({"strategy": "dpp"}, "unknown train.strategy 'dpp'. Did you mean 'ddp'"),
-    "a strategy for GPUs": ({"strategy": "fsdp", "accelerator": "cpu"}, "requires a GPU"),
+    "a strategy for several devices": (
+        {"strategy": "fsdp", "accelerator": "cpu"},
+        "fsdp divides the weights among devices, and there is one",
+    ),
     "an unknown accelerator": ({"accelerator": "x"}, "unknown train.accelerator 'x'. There is: auto, cpu, cuda, gpu"),
     "an accelerator that is missing": (
         {"accelerator": "cuda"},

@@ -54,22 +54,22 @@ class FakeTraining:
 
 def test_the_first_trial_is_the_config_and_the_best_one_is_written(tmp_path: Path) -> None:
     training = FakeTraining()
-    result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=TuneOptions(8, pruner="none"), run=training)
+    result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=TuneOptions(6, pruner="none"), run=training)
     first = training.jobs[0]
     assert first.raw["train"]["lr"] == 0.001 and first.raw["train"]["devices"] == 1
     assert first.raw["data"]["train"][0]["path"] == str(Path("data/boxes").absolute())
-    assert [job.folder.name for job in training.jobs] == [f"{number:03d}" for number in range(8)]
+    assert [job.folder.name for job in training.jobs] == [f"{number:03d}" for number in range(6)]
     decoders = {job.raw["model"]["branches"]["detect"]["decoder"]["name"] for job in training.jobs}
     assert decoders == {"fcos", "retinanet"}
     best = max(result.trials, key=lambda trial: trial.score or 0)
-    assert result.best == best and best.metric == "boxes/map" and best.epoch == 6
+    assert result.best_trial == best and best.metric == "boxes/map" and best.epoch == 6
     config = yaml.safe_load((tmp_path / "tune" / "best.yaml").read_text())
     assert (
         config["train"]["lr"] == best.values["train.lr"] and config["model"]["decoder"] == best.values["model.decoder"]
     )
     Config.from_raw(config)
     stored = json.loads((tmp_path / "tune" / "trials.json").read_text())
-    assert stored["best"] == best.number and len(stored["trials"]) == 8
+    assert stored["best"] == best.number and len(stored["trials"]) == 6
 
 
 def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
     assert [trial.state for trial in result.trials] == ["complete", "complete", "stopped", *["complete"] * 3]
     repeated, stopped = result.trials[3], result.trials[2]
     assert repeated.values == stopped.values and len(training.jobs) == 3, "5 in all"
-    assert resume_tuning(folder, options=TuneOptions(5), run=FakeTraining()).best == result.best
+    assert resume_tuning(folder, options=TuneOptions(5), run=FakeTraining()).best_trial == result.best_trial
     with pytest.raises(RunError, match="is no tune folder"):
         resume_tuning(tmp_path)
 
@@ -97,12 +97,12 @@ def test_bad_trials_are_pruned_and_failed_ones_are_named(tmp_path: Path) -> None
         if number == 1:
             raise RunError("out of memory")
 
-    options = TuneOptions(14, jobs=2, seed=1)
+    options = TuneOptions(11, jobs=2, seed=1)
     result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=options, run=FakeTraining(fail))
     assert result.trials[1].state == "failed" and result.trials[1].reason == "out of memory"
     pruned = [trial for trial in result.trials if trial.state == "pruned"]
     assert pruned and all(trial.epoch is not None and trial.epoch > 2 and trial.reason for trial in pruned)
-    assert result.best is not None and result.best.state == "complete"
+    assert result.best_trial is not None and result.best_trial.state == "complete"
 
     def always(number: int) -> None:
         raise ConfigError("no such data")
@@ -113,7 +113,7 @@ def test_bad_trials_are_pruned_and_failed_ones_are_named(tmp_path: Path) -> None
 
 def test_the_time_is_a_limit(tmp_path: Path) -> None:
     result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=TuneOptions(100, 1e-9), run=FakeTraining())
-    assert result.trials == [] and result.best is None
+    assert result.trials == [] and result.best_trial is None
 
 
 @pytest.mark.parametrize(

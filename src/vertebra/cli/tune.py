@@ -84,7 +84,7 @@ def _print(tuned: Tuned, as_json: bool) -> None:
 
     from vertebra.tuning.study import BEST_CONFIG
 
-    best = tuned.best
+    best = tuned.best_trial
     if as_json:
         content: dict[str, Any] = {
             "folder": str(tuned.folder),

@@ -189,7 +189,7 @@ class TuneStudy:
             )
         return summaries
 
-    def best(self) -> TrialSummary | None:
+    def best_trial(self) -> TrialSummary | None:
         """The best of the complete trials; None without any."""
         complete = [summary for summary in self.summaries() if summary.state == "complete"]
         if not complete:
@@ -205,7 +205,7 @@ class TuneStudy:
         Raises:
             RunError: the disk is full.
         """
-        best, summaries = self.best(), self.summaries()
+        best, summaries = self.best_trial(), self.summaries()
         content = {"best": None if best is None else best.number, "trials": [asdict(summary) for summary in summaries]}
         write_text(self.folder / TRIALS, json.dumps(content, indent=2) + "\n")
         if best is not None:

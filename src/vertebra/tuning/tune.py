@@ -78,12 +78,12 @@ class Tuned:
     Attributes:
         folder: the tune folder, with ``best.yaml``, ``trials.json``, the study and a run folder for each trial.
         trials: all trials.
-        best: the best one; None if none was complete.
+        best_trial: the best one; None if none was complete.
     """
 
     folder: Path
     trials: list[TrialSummary]
-    best: TrialSummary | None
+    best_trial: TrialSummary | None
 
 
 def tune(
@@ -207,7 +207,7 @@ class _Tuner:
                 self._work_in_threads(runner, jobs, left)
         if self._error is not None:
             raise self._error
-        trials, best = study.summaries(), study.best()
+        trials, best = study.summaries(), study.best_trial()
         if best is None and trials and all(trial.state == "failed" for trial in trials):
             raise RunError(f"{study.folder}: all {len(trials)} trials failed; the last: {trials[-1].reason}")
         return Tuned(study.folder, trials, best)
@@ -285,7 +285,7 @@ class _Tuner:
     def _reporter(self, trial: Any) -> Any:
         def report(epoch: int, score: float) -> bool:
             trial.report(score, epoch)
-            if self._is_over() and self.study.best() is not None:
+            if self._is_over() and self.study.best_trial() is not None:
                 self.study.note_reason(trial, "the time is over")
                 return True
             if trial.should_prune():
