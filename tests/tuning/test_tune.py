@@ -16,10 +16,11 @@ from vertebra.cli.main import app
 from vertebra.config import Config
 from vertebra.errors import ConfigError, RunError, RunStopped, UnknownName
 from vertebra.training.selection import Score
+from vertebra.tuning.options import TuneOptions
 from vertebra.tuning.runners import _serve
 from vertebra.tuning.search_space import SearchSpace, default_space
 from vertebra.tuning.trial_run import Report, TrialJob, TrialOutcome
-from vertebra.tuning.tune import TuneOptions, resume_tuning, tune
+from vertebra.tuning.tune import resume_tuning, tune
 
 CONFIG: dict[str, Any] = {
     "data": "data/boxes",
@@ -34,14 +35,18 @@ class FakeTraining:
 
     Args:
         end: called with the number of a trial before its last epoch.
+        trains: whether it makes the run folder.
     """
 
-    def __init__(self, end: Any = None) -> None:
+    def __init__(self, end: Any = None, *, trains: bool = True) -> None:
         self.jobs: list[TrialJob] = []
         self.end = end
+        self.trains = trains
 
     def __call__(self, job: TrialJob, report: Report) -> TrialOutcome:
         self.jobs.append(job)
+        if self.trains:
+            job.folder.mkdir(parents=True)
         lr = job.raw["train"]["lr"]
         score = Score("boxes/map", lr * 10, False)
         for epoch in range(1, 7):
@@ -108,7 +113,8 @@ def test_bad_trials_are_pruned_and_failed_ones_are_named(tmp_path: Path) -> None
         raise ConfigError("no such data")
 
     with pytest.raises(ConfigError, match="no such data"):
-        tune(CONFIG, space=SPACE, out=tmp_path / "wrong", run=FakeTraining(always))
+        tune(CONFIG, space=SPACE, out=tmp_path / "wrong", run=FakeTraining(always, trains=False))
+    assert not (tmp_path / "wrong").exists()
 
 
 def test_the_time_is_a_limit(tmp_path: Path) -> None:
@@ -142,6 +148,7 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
         tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=TuneOptions(pruner="medain"))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="leave one out"):
         tune({**CONFIG, "tune": SPACE}, space=SPACE, out=tmp_path / "tune")
+    assert not (tmp_path / "tune").exists()
     several = {**CONFIG, "train": {"devices": 2, "accelerator": "cpu"}}
     with pytest.raises(ConfigError, match="each trial has one device"):
         tune(several, space=SPACE, out=tmp_path / "tune")

@@ -11,7 +11,7 @@ from vertebra.cli.printing import print_json
 from vertebra.cli.train import config_and_overrides
 
 if TYPE_CHECKING:
-    from vertebra.tuning.tune import Tuned
+    from vertebra.tuning.options import Tuned
 
 
 def tune(
@@ -45,7 +45,8 @@ def tune(
     """Search for the best options and parts of a config by trial runs, with Optuna."""
     from vertebra.config import override, read_raw
     from vertebra.errors import ConfigError
-    from vertebra.tuning.tune import TuneOptions, resume_tuning, tune
+    from vertebra.tuning.options import TuneOptions
+    from vertebra.tuning.tune import resume_tuning, tune
 
     options = TuneOptions(trials, _seconds(budget), jobs, pruner, seed, ray)  # type: ignore[arg-type]  # checked there
     if resume is not None:

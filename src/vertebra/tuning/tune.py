@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -14,76 +14,20 @@ from typing import Any
 import yaml
 
 from vertebra.config import Config, read_raw
-from vertebra.errors import ConfigError, RunError, RunStopped, UnknownName, VertebraError, first_line
+from vertebra.errors import ConfigError, RunError, RunStopped, VertebraError, first_line
 from vertebra.files import FileLock
 from vertebra.messages import emit
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.folder import free_folder
 from vertebra.training.hardware import check_hardware
+from vertebra.tuning.options import Tuned, TuneOptions
 from vertebra.tuning.runners import Runner, process_runner, ray_runner
 from vertebra.tuning.search_space import SearchSpace, changed, default_space
-from vertebra.tuning.study import (
-    PRUNERS,
-    STUDY,
-    TUNE,
-    PrunerName,
-    TrialSummary,
-    TuneStudy,
-    check_optuna,
-    write_text,
-)
+from vertebra.tuning.study import RUNS, STUDY, TUNE, TuneStudy, check_optuna, write_text
 from vertebra.tuning.trial_run import TrialJob, run_trial, single_device
 
 LOCK = "tune.lock"
 SPACE = "tune"  # the section of a config with the search space
-
-
-@dataclass(frozen=True)
-class TuneOptions:
-    """How tuning runs.
-
-    Attributes:
-        trials: number of trials in all, also of those before tuning was resumed.
-        seconds: after which no trial begins, and running ones stop at their next evaluation; None for no limit.
-        jobs: trials at a time; None for one, and on Ray for as many as fit.
-        pruner: see `vertebra.tuning.study.TuneStudy`.
-        seed: of the sampler. All trials train with the seed of the config.
-        ray: the address of a Ray cluster, see `vertebra.inference.ray.cluster.connected`; None for this machine.
-    """
-
-    trials: int = 20
-    seconds: float | None = None
-    jobs: int | None = None
-    pruner: PrunerName = "median"
-    seed: int = 0
-    ray: str | None = None
-
-    def check(self) -> None:
-        """Checks the values.
-
-        Raises:
-            ConfigError: one is wrong; the message names it.
-        """
-        for name, value in (("trials", self.trials), ("jobs", self.jobs), ("seconds", self.seconds)):
-            if value is not None and value <= 0:
-                raise ConfigError(f"{name} must be above 0, got {value}")
-        if self.pruner not in PRUNERS:
-            raise UnknownName("pruner", self.pruner, PRUNERS)
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """The result of tuning.
-
-    Attributes:
-        folder: the tune folder, with ``best.yaml``, ``trials.json``, the study and a run folder for each trial.
-        trials: all trials.
-        best_trial: the best one; None if none was complete.
-    """
-
-    folder: Path
-    trials: list[TrialSummary]
-    best_trial: TrialSummary | None
 
 
 def tune(
@@ -133,7 +77,12 @@ def tune(
     raw["data"] = with_absolute_paths(config).model_dump(mode="json", exclude_defaults=True)["data"]
     stored = {"config": raw, "space": dict(space)}
     write_text(folder / TUNE, yaml.safe_dump(stored, sort_keys=False, allow_unicode=True))
-    return _Tuner(folder, raw, SearchSpace(space), options).go_on(run)
+    try:
+        return _Tuner(folder, raw, SearchSpace(space), options).go_on(run)
+    except VertebraError:
+        if not (folder / RUNS).exists():  # no trial has begun to train
+            shutil.rmtree(folder)
+        raise
 
 
 def resume_tuning(folder: Path, *, options: TuneOptions | None = None, run: Runner | None = None) -> Tuned:
