@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,10 +38,15 @@ from benchmarks import (  # noqa: E402
     synthetic,
     training_step,
     waiting,
+    wrong_boxes,
+    wrong_labels,
 )
 from benchmarks.measure import in_turns, spent  # noqa: E402
 from benchmarks.synthetic import canvases, ground_truth  # noqa: E402
 from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
+from vertebra.tasks.detect.annotation import DetectAnnotation  # noqa: E402
+from vertebra.tasks.detect.labels import DetectLabels  # noqa: E402
+from vertebra.tasks.detect.types import DetectPrediction  # noqa: E402
 
 SMALL = (64, 64)
 
@@ -328,7 +334,36 @@ def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
+    monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
     rows = mirroring.compare(1, count=20, epochs=1)
     assert [row["name"] for row in rows] == list(mirroring.LABELS)
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")
+
+
+def test_wrong_labels_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wrong_labels.recall_at([3, 0, 1, 2], np.array([True, True, False, False])) == 0.5 + 0.5
+    assert wrong_labels.recall_at([2, 3, 0], np.array([True, True, False, False])) == 0
+    assert wrong_labels.recall_at([], np.array([True])) == 0
+    labels = np.repeat([0, 1], 40)
+    assert (wrong_labels.exchange(labels, 2, 0.1, 0) != labels).sum() == 8
+    embeddings = np.random.default_rng(0).normal(size=(80, 3)) + 4 * labels[:, None]
+    monkeypatch.setattr(wrong_labels, "read", lambda *given: (embeddings, labels, ["a", "b"]))
+    rows = wrong_labels.compare(Path("set"), None, None, 2)
+    assert [row["share"] for row in rows] == [0.05, 0.05, 0.1, 0.1] and min(rows[0]["recalls"]) == 1
+    assert report.table(rows, wrong_labels.COLUMNS).startswith("| data | images | probe's accuracy | exchanged |")
+
+
+def test_wrong_boxes_are_listed() -> None:
+    corners = 200 * np.arange(10, dtype=np.float32)[:, None] + np.array([0, 5], dtype=np.float32)
+    boxes = np.concatenate([corners, corners + 50], axis=1)
+    ids = np.arange(10) % 2
+    scores = np.full(10, 0.9, dtype=np.float32)
+    predictions = [DetectPrediction(boxes, scores, ids, DetectLabels(("a", "b")))] * 4
+    annotations = [DetectAnnotation(boxes, ids, np.zeros(10, dtype=bool))] * 4
+    changed, damages = wrong_boxes.damaged(annotations, 2, 0.05, 0)
+    assert [damage.kind for damage in damages] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sum(len(each.labels) for each in changed) == 40 and (annotations[0].boxes == boxes).all()
+    measured = wrong_boxes.measure(predictions, annotations, 0.05, 0)
+    assert measured["all"] >= 0.75 and measured["taken away"] == measured["another class"] == measured["added"] == 1
+    row = {"data": "set", "images": 4, "objects": 40, "share": 0.05, "repeats": [measured]}
+    assert report.table([row], wrong_boxes.columns()).startswith("| data | images | objects | damaged in each way |")

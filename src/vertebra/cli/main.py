@@ -24,6 +24,7 @@ from vertebra.cli import (
     importing,
     parts,
     predict,
+    report,
     runs,
     train,
     tune,
@@ -48,6 +49,7 @@ app.command("import")(importing.import_model)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("eval")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(exporting.export)
 app.command("runs")(runs.runs)

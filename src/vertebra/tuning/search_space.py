@@ -180,5 +180,5 @@ def default_space(config: Config) -> dict[str, Any]:
         space["train.augment"] = list(dict.fromkeys([recipe.augment.name, *AUGMENTATIONS]))
     if was_pretrained(config):
         space["train.backbone_lr"] = {"low": 0.03, "high": 1.0, "log": True}
-        space["train.freeze_backbone"] = sorted({recipe.freeze_backbone, 0.0, 0.2})
+        space["train.freeze_backbone"] = list(dict.fromkeys([recipe.freeze_backbone, 0.0, 0.2]))
     return space

@@ -88,7 +88,7 @@ def write(model: VisionModel, path: Path) -> Path:
     text = seal(header, tensors)
     with os_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with replacing(path, synced=True) as partial:
         partial.write_bytes(serialize(tensors, metadata={KEY: text}))
     return path
 

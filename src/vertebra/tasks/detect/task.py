@@ -18,6 +18,7 @@ from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -31,6 +32,12 @@ def _metric(labels: DetectLabels) -> TaskMetric:
     from vertebra.tasks.detect.metrics import build_metric
 
     return build_metric(labels)
+
+
+def _diagnoser(labels: DetectLabels) -> Diagnoser:
+    from vertebra.tasks.detect.diagnosis import DetectDiagnosis
+
+    return DetectDiagnosis(labels)
 
 
 DETECT = Task(
@@ -53,4 +60,5 @@ DETECT = Task(
     merge_crops=merge_crops,
     mixing=DetectMixing(),
     tv_tensors=DetectTVTensors(),
+    diagnoser=_diagnoser,
 )

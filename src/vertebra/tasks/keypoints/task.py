@@ -18,6 +18,7 @@ from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -31,6 +32,12 @@ def _metric(labels: KeypointLabels) -> TaskMetric:
     from vertebra.tasks.keypoints.metrics import build_metric
 
     return build_metric(labels)
+
+
+def _diagnoser(labels: KeypointLabels) -> Diagnoser:
+    from vertebra.tasks.keypoints.diagnosis import KeypointDiagnosis
+
+    return KeypointDiagnosis(labels)
 
 
 KEYPOINTS = Task(
@@ -54,4 +61,5 @@ KEYPOINTS = Task(
     merge_crops=merge_crops,
     mixing=KeypointMixing(),
     tv_tensors=KeypointTVTensors(),
+    diagnoser=_diagnoser,
 )
