@@ -172,7 +172,7 @@ class TrainingModule(pl.LightningModule):
             if scaled:
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
-        if self._is_finite(self._over_processes(losses), step, optimizer):
+        if self._is_finite(losses, step, optimizer):
             optimizer.step()
             if self.average is not None:
                 self.average.update(self.model)
@@ -264,19 +264,25 @@ class TrainingModule(pl.LightningModule):
         """Stores the losses for the progress display, clips the gradients, and returns whether the step's loss, gradient and
         running statistics are finite in all processes.
 
+        Args:
+            losses: this process's part of each.
+            step: its micro batches.
+            optimizer: has the gradients.
+
         Raises:
             RunError: ten steps in a row were not finite.
         """
-        buffers = self._backup.size()
-        values = [*losses.values(), *([] if buffers is None else [buffers])]
+        totals, buffers = self._over_processes(losses), self._backup.size()
+        values = [*totals.values(), *([] if buffers is None else [buffers])]
         numbers = torch.stack([value.float() for value in values]).tolist() if values else []
-        self.losses = dict(zip(losses, numbers, strict=False))
-        nonfinite = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
-        if not nonfinite and not all(map(math.isfinite, numbers)):
-            nonfinite = ["a running statistic"]
-        if not nonfinite and not self._clip(optimizer):
+        self.losses = dict(zip(totals, numbers, strict=False))
+        lost = [name for name, value in self.losses.items() if not math.isfinite(value)]
+        nonfinite = [f"the loss {name}" for name in lost if name in losses and not bool(losses[name].isfinite())]
+        if not lost and not self._clip(optimizer):  # in all processes or in none, for sharded gradients
             nonfinite = ["the gradient"]
-        anywhere = self._agree(bool(nonfinite))
+        if not lost and not all(map(math.isfinite, numbers)):
+            nonfinite = ["a running statistic"]
+        anywhere = self._agree(bool(lost or nonfinite))
         self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
             skipped = _Skipped(self.global_step + 1, ", ".join(nonfinite), dict(self.losses), step)
