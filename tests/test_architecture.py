@@ -42,6 +42,7 @@ LAYERS = [
     ["report"],
     ["evaluation"],
     ["training"],
+    ["tuning"],
     ["export"],
     ["testing"],
     ["api"],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vertebra import cpus
-from vertebra.cpus import cpu_limit, cpu_quota, limit_torch, usable_cpus
+from vertebra.cpus import cpu_limit, cpu_quota, cpus_each, limit_torch, usable_cpus
 from vertebra.training.loaders import choose_workers
 
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n"
@@ -83,9 +83,16 @@ def test_the_smaller_of_binding_and_quota(
 
 def test_loader_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     for usable, workers in ((1, 0), (2, 1), (4, 3), (64, 8)):
-        monkeypatch.setattr("vertebra.training.loaders.usable_cpus", lambda usable=usable: usable)
+        monkeypatch.setattr(cpus, "usable_cpus", lambda usable=usable: usable)
         assert choose_workers(None) == workers and choose_workers(5) == 5
     assert choose_workers(None, sharing=8) == 7 and choose_workers(None, sharing=64) == 0
+
+
+def test_the_cpus_of_a_task_of_slurm_are_not_divided_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_CPUS_PER_TASK", raising=False)
+    assert cpus_each(4, 8) == 2 and cpus_each(4, 2) == 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "8")
+    assert cpus_each(4, 8) == 8 and cpus_each(4, 32) == 8, "bound to its part, or to none"
 
 
 class Torch:

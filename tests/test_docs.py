@@ -50,6 +50,8 @@ PAGES = [
         "docs/promises.md",
         "docs/predictions.md",
         "docs/recipe.md",
+        "docs/devices.md",
+        "docs/tuning.md",
         "docs/reports.md",
         "docs/augmentation.md",
     )

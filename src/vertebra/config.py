@@ -233,6 +233,7 @@ class TrainConfig(_Strict):
         accumulate: micro batches in a step; default: so many that a step has the images that the recipe chose, else 1.
         ema: decay of the moving average of the weights, which is evaluated and saved; null for none.
         precision: "auto" (mixed if the device is faster with it), "32", "bf16-mixed" or "16-mixed".
+        compile: compile the model and its loss with ``torch.compile``: minutes at first, then faster steps on most GPUs.
         monitor: the metric that selects the best weights ("boxes/map"); default: the mean of the branches' main metrics.
         patience: evaluations without improvement after which training stops; null for never.
         evaluate_every: epochs between evaluations; the last epoch is always evaluated. Default: so many that evaluations take
@@ -245,7 +246,7 @@ class TrainConfig(_Strict):
         teacher_weight: factor of the teacher's loss term beside the other terms of a branch; default: 1.
         log: loggers that get the metrics of each epoch, "tensorboard", "wandb" (Weights & Biases) or "mlflow"; see
             `vertebra.training.loggers`.
-        devices, num_nodes, strategy, accelerator: options of Lightning.
+        devices, num_nodes, strategy, accelerator: options of Lightning; for the strategy "fsdp" see `vertebra.training.sharding`.
     """
 
     recipe: Literal["fast", "default", "best"] = "default"
@@ -269,6 +270,7 @@ class TrainConfig(_Strict):
     accumulate: int | None = Field(default=None, ge=1, le=MANY)
     ema: float | None = Field(default=0.998, gt=0, lt=1)
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
+    compile: bool = False
     monitor: str | None = Field(default=None, min_length=1)
     patience: int | None = Field(default=None, ge=1, le=MANY)
     evaluate_every: int | None = Field(default=None, ge=1, le=MANY)

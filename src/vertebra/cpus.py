@@ -35,6 +35,22 @@ def cpu_limit(root: Path = ROOT) -> int | None:
     return usable if usable < (os.cpu_count() or 1) else None
 
 
+def cpus_each(processes: int, usable: int | None = None) -> int:
+    """Number of CPUs of each of several processes of a run on this machine, at least 1.
+
+    SLURM binds each of its tasks to a part of the CPUs, which is not divided again.
+
+    Args:
+        processes: of the run on this machine.
+        usable: those of this process; by default `usable_cpus`.
+    """
+    usable = usable_cpus() if usable is None else usable
+    of_task = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if of_task.isdecimal() and usable < processes * int(of_task):
+        return usable
+    return max(1, usable // processes)
+
+
 def limit_torch(sharing: int = 1) -> None:
     """Limits PyTorch's threads to the usable CPUs, in the whole process; a smaller number is kept.
 
@@ -53,8 +69,7 @@ def limit_torch(sharing: int = 1) -> None:
             return
         import torch
 
-        if torch.get_num_threads() > max(1, limit // sharing):
-            torch.set_num_threads(max(1, limit // sharing))
+        torch.set_num_threads(min(torch.get_num_threads(), cpus_each(sharing, limit)))
 
 
 def let_threads_sleep() -> None:

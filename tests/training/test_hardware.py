@@ -13,6 +13,7 @@ from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, VertebraError
 from vertebra.training import hardware
 from vertebra.training.hardware import check_hardware, check_memory
+from vertebra.training.sharding import check_sharding
 
 
 @pytest.fixture
@@ -90,7 +91,10 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no device": ({"devices": 0}, "train.devices is 0"),
     "too many devices": ({"devices": 2147483648, "accelerator": "cpu"}, "train.devices is 2147483648"),
     "an unknown strategy": ({"strategy": "dpp"}, "unknown train.strategy 'dpp'. Did you mean 'ddp'"),
-    "a strategy for GPUs": ({"strategy": "fsdp", "accelerator": "cpu"}, "requires a GPU"),
+    "a strategy for several devices": (
+        {"strategy": "fsdp", "accelerator": "cpu"},
+        "fsdp divides the weights among devices, and there is one",
+    ),
     "an unknown accelerator": ({"accelerator": "x"}, "unknown train.accelerator 'x'. There is: auto, cpu, cuda, gpu"),
     "an accelerator that is missing": (
         {"accelerator": "cuda"},
@@ -193,3 +197,36 @@ def test_a_start_that_fails_leaves_nothing_behind(
     with pytest.raises(wanted):
         vertebra.train(data=str(scenes / "animals"), model=model, train={"workers": 0}, out=tmp_path / "mine")
     assert list((tmp_path / "mine").iterdir()) == [], "a folder that was there before stays"
+
+
+def test_a_missing_compiler_is_named_before_training(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = TrainConfig(accelerator="cpu", compile=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(ConfigError, match=r"train.compile needs a C\+\+ compiler, .* or set train.compile=false"):
+        check_hardware(recipe)
+    compiler = tmp_path / "my-compiler"
+    compiler.touch(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert check_hardware(recipe).device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("options", "branches", "message"),
+    [
+        ({"devices": 1}, 1, "fsdp divides the weights among devices, and there is one"),
+        ({}, 2, "of 2 branches a process may have no labels for one"),
+        ({"compile": True}, 1, "train.compile and train.strategy fsdp exclude each other"),
+        ({"freeze_backbone": 0.1}, 1, "train.freeze_backbone and train.strategy fsdp exclude each other"),
+        ({"precision": "16-mixed"}, 1, "fsdp has no 16-mixed"),
+    ],
+)
+def test_what_fsdp_cannot_do_is_refused(options: dict[str, Any], branches: int, message: str) -> None:
+    recipe = TrainConfig.model_validate({"strategy": "fsdp", "devices": 2, **options})
+    with pytest.raises(ConfigError, match=message):
+        check_sharding(recipe, int(recipe.devices), branches)  # type: ignore[arg-type]
+
+
+def test_strategies_that_save_parts_of_weights_are_refused() -> None:
+    with pytest.raises(ConfigError, match="'deepspeed_stage_2' stores weights in parts; take fsdp"):
+        check_hardware(TrainConfig(accelerator="cpu", strategy="deepspeed_stage_2"))

@@ -33,6 +33,8 @@ def test_bfloat16_is_refused_where_its_gradients_are_wrong(monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="gradients of dilated grouped convolutions are wrong, .*take 32"):
         choose_precision(asked, dilated)
     assert choose_precision(TrainConfig(accelerator="cpu", precision="32"), dilated) == "32-true"
+    with pytest.raises(ConfigError, match="16-mixed is for GPUs; on a CPU take bf16-mixed"):
+        choose_precision(TrainConfig(accelerator="cpu", precision="16-mixed"), plain)
 
 
 def test_a_canvas_whose_coarsest_maps_are_a_column_trains_in_32_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ import vertebra
 from vertebra.errors import ConfigError, DataError, RunError, UnknownName
 from vertebra.training import run as running
 from vertebra.training.folder import Interrupted, RunFolder, free_folder
+from vertebra.training.metrics_table import read_history
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -164,17 +165,31 @@ def test_interruption_is_no_error_of_the_house() -> None:
     assert not issubclass(Interrupted, vertebra.VertebraError)
 
 
-def test_two_processes_share_one_run(three_branches: dict[str, Any], tmp_path: Path) -> None:
-    """Lightning starts the second process itself; it must take the first one's folder, and write nothing of its own."""
+def test_two_processes_train_as_one_does(three_branches: dict[str, Any], tmp_path: Path) -> None:
+    """Lightning starts the second process itself; it must take the first one's folder, and write nothing of its own.
+
+    Losses and metrics are those of one process with batches of twice the size, where no norm has statistics of a batch.
+    """
     config = copy.deepcopy(three_branches)
-    config["train"].update(epochs=1, accelerator="cpu", devices=2)
+    config["model"]["backbone"] = {"name": "mobilenetv2_035", "frozen_norm": True}
+    config["model"]["branches"]["animal"]["decoder"] = {"name": "linear", "dropout": 0.0}
+    config["model"]["branches"]["regions"] = {"neck": "fpn", "decoder": {"name": "fpn", "dropout": 0.0}}
+    config["train"].update(augment="none", epochs=2, evaluate_every=1, accelerator="cpu", devices=2)
     (tmp_path / "farm.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "runs" / "animal" / "older").mkdir(parents=True)
     command = [str(Path(sys.executable).with_name("vertebra")), "train", "farm.yaml"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["animal"]
-    assert ended.stderr.count("run folder runs/animal") == 1
-    vertebra.load(tmp_path / "runs" / "animal")
-    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0 and (tmp_path / "runs" / "animal-2" / "model.safetensors").exists()
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["animal", "animal-2"]
+    assert ended.stderr.count("run folder runs/animal-2") == 1
+    vertebra.load(tmp_path / "runs" / "animal-2")
+    config["train"].update(batch_size=12, devices=1)
+    one = vertebra.train(config, out=tmp_path / "one").history
+    two = read_history(tmp_path / "runs" / "animal-2")
+    compared = [name for name in one[0] if name.startswith(("train/", "animal/", "boxes/", "regions/"))]
+    assert len(compared) > 20 and any(name.endswith("/loss") for name in compared)
+    for alone, shared in zip(one, two, strict=True):
+        assert {name: shared[name] for name in compared} == pytest.approx(
+            {name: alone[name] for name in compared}, rel=1e-3, abs=1e-4
+        )

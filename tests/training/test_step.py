@@ -175,3 +175,24 @@ def test_mixed_precision_trains_with_the_cut_and_the_fused_optimizer(
     run = vertebra.train({**three_branches, "train": train}, out=tmp_path / "run")
     state = last_state(run)
     assert all(bool(value.isfinite().all()) for value in state.values())
+
+
+def test_the_loss_of_training_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes without gradients are not, for they would be compiled anew."""
+    calls = []
+
+    def compile(function: Any) -> Any:
+        def compiled(*arguments: Any) -> Any:
+            calls.append(function)
+            return function(*arguments)
+
+        return compiled
+
+    monkeypatch.setattr(torch, "compile", compile)
+    model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=32)
+    module = TrainingModule(model, resolved_train(ema=None, compile=True), pretrained=False)
+    targets = {"classify": BranchTargets(torch.arange(2), ClassifyTargets(torch.tensor([0, 1])))}
+    batch = Batch(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([[32, 32]] * 2), targets, [])
+    module._terms(batch)
+    module._counts([batch, batch])
+    assert calls == [model.loss]

@@ -27,6 +27,7 @@ from vertebra.cli import (
     report,
     runs,
     train,
+    tune,
 )
 from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
@@ -46,6 +47,7 @@ app.command("describe")(describe.describe)
 app.add_typer(data.app, name="data")
 app.command("import")(importing.import_model)
 app.command("train")(train.train)
+app.command("tune")(tune.tune)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)

@@ -59,7 +59,7 @@ def train(
     from vertebra.errors import ConfigError
     from vertebra.yaml_files import assign, override
 
-    config, overrides = _config_and_overrides(arguments or [])
+    config, overrides = config_and_overrides(arguments or [])
     options = _without_none(
         recipe=recipe,
         epochs=epochs,
@@ -101,7 +101,7 @@ def train(
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=where)
 
 
-def _config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
+def config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:
     """The path of the config, or None, and the overrides ``key=value``.
 
     Raises:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+import torch.distributed as distributed
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from vertebra.tasks.base import LabelSpec
 
@@ -32,7 +34,7 @@ class TaskMetric(Metric):  # type: ignore[misc]
     meanings: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, labels: LabelSpec) -> None:
-        super().__init__()
+        super().__init__(dist_sync_fn=gather_over_processes)
         self.classes = labels.classes
 
     def reset(self) -> None:
@@ -70,3 +72,10 @@ def each(prefix: str, names: Sequence[str]) -> list[str]:
 def gathered(state: list[Tensor] | Tensor) -> Tensor:
     """All rows of a list state, on the CPU: a list of tensors, or one tensor after gathering over processes."""
     return (state if isinstance(state, Tensor) else torch.cat(state)).cpu()
+
+
+def gather_over_processes(values: Tensor, group: Any = None) -> list[Tensor]:
+    """A tensor of each process, in their order; NCCL, which GPUs use, exchanges no tensors of the CPU, where metrics are."""
+    on_gpu = str(distributed.get_backend(group)) == "nccl"
+    device = torch.device("cuda", torch.cuda.current_device()) if on_gpu else values.device
+    return [part.to(values.device) for part in gather_all_tensors(values.to(device), group)]

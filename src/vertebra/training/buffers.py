@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
+import torch.distributed as distributed
 from torch import Tensor, nn
+
+from vertebra.evaluation.process_sums import has_processes
 
 
 class BufferBackup:
@@ -16,9 +21,7 @@ class BufferBackup:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        parameters = {id(parameter) for parameter in module.parameters()}
-        state = module.state_dict(keep_vars=True).values()
-        self.buffers: list[Tensor] = list({id(value): value for value in state if id(value) not in parameters}.values())
+        self.buffers = saved_buffers(module)
         self.numbers = [value for value in self.buffers if value.is_floating_point()]
         self.copies = [value.clone() for value in self.buffers]
 
@@ -38,3 +41,28 @@ class BufferBackup:
     def size(self) -> Tensor | None:
         """() sum of all absolute values, which is not finite if any value is not; None without buffers."""
         return torch.nn.utils.get_total_norm(self.numbers, norm_type=1.0) if self.numbers else None
+
+
+def saved_buffers(module: nn.Module) -> list[Tensor]:
+    """The buffers in a module's state dict."""
+    saved = module.state_dict().keys()
+    return [buffer for name, buffer in module.named_buffers() if name in saved]
+
+
+@torch.no_grad()
+def copy_from_first_process(tensors: Sequence[Tensor]) -> None:
+    """Sets tensors to those of the first process, in all processes; each must call it.
+
+    Each process updates its running statistics from its part of a batch. DDP makes them equal before a step; they must be before an
+    evaluation, too, so that all images are evaluated with the statistics that are saved.
+    """
+    if not has_processes():
+        return
+    for kind in dict.fromkeys(tensor.dtype for tensor in tensors):
+        same = [tensor for tensor in tensors if tensor.dtype == kind]
+        values = torch.cat([tensor.flatten() for tensor in same])
+        values = values.to(torch.uint8) if kind == torch.bool else values  # gloo exchanges no booleans
+        distributed.broadcast(values, src=0)
+        parts = torch.split(values, [tensor.numel() for tensor in same])
+        for tensor, part in zip(same, parts, strict=True):
+            tensor.copy_(part.view(tensor.shape))

@@ -31,6 +31,7 @@ from vertebra.training.loaders import mixed
 from vertebra.training.memory import memory_budget
 from vertebra.training.micro_batch import fitting_images
 from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain, resolved_config
+from vertebra.training.sharding import is_sharded
 
 
 def make_choices(
@@ -68,6 +69,7 @@ def make_choices(
         train.backbone_lr = IMAGE_LEVEL_BACKBONE_LR if facts.image_level else BACKBONE_LR
     if train.freeze_backbone is None:
         share, reason = choose_frozen_share(facts.image_level, _begins_with_backbone(config, model))
+        share = 0.0 if is_sharded(train) else share
         train.freeze_backbone = share
         choices += [Choice("freeze_backbone", share, reason)] if share else []
     return resolved_config(whole), choices

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from vertebra.errors import ConfigError, shortened
+from vertebra.training.sharding import local
 
 
 class MovingAverage(nn.Module):
@@ -48,7 +49,8 @@ class MovingAverage(nn.Module):
         self.updates += 1
         count = int(self.updates)
         decay = min(self.decay, (1 + count) / (10 + count))
-        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        averages, values = (map(local, whole.state_dict().values()) for whole in (self.model, model))
+        pairs = list(zip(averages, values, strict=True))
         moving = [pair for pair in pairs if pair[0].is_floating_point()]
         copied = [pair for pair in pairs if not pair[0].is_floating_point()]
         if moving:

@@ -106,6 +106,7 @@ def run_training(
     choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None = None,
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Finished:
     """Trains a built model, and writes the run folder.
 
@@ -118,13 +119,14 @@ def run_training(
         choices: the options that were chosen for a new run.
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
+        callbacks: Lightning's, called after those that save the run.
 
     Raises:
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opening_notes(opened, val), *origin)
-    run = _prepare(config, model, opened, val, folder, choices, resumption, transform)
+    run = _prepare(config, model, opened, val, folder, choices, resumption, transform, callbacks)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(resumption.state) if resumption else None)
@@ -174,6 +176,7 @@ def _prepare(
     choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None,
+    callbacks: Sequence[pl.Callback],
 ) -> _Prepared:
     """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
     recipe = config.train
@@ -197,8 +200,8 @@ def _prepare(
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
-    trainer = make_trainer(recipe, callbacks, model)
+    saving = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
+    trainer = make_trainer(recipe, [*saving, *callbacks], model)
     limit_torch(sharing=trainer.num_devices)
     emit(*data.open_cache(trainer.num_devices))
     steps, sizes = step_shape(data, recipe, trainer.world_size)

@@ -15,6 +15,7 @@ from vertebra.errors import RunError, VertebraError
 from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.files import file_in_the_way
 from vertebra.messages import emit, is_first_process
+from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training.metrics_table import write_metrics
 from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
@@ -137,7 +138,8 @@ class RunFolder(pl.Callback):
         trainer.should_stop = self.out_of_patience  # also if the run had ended that way before it was resumed
         if trainer.is_global_zero:
             remove_leftovers(self.path, trainer.ckpt_path)
-        if not self.resumed:
+        assert isinstance(module, TrainingModule)
+        if not self.resumed and not module.is_sharded:  # torch fills a sharded optimizer's state by a step to save it
             self.save(trainer)  # so that a run can be resumed from its first step on
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -156,8 +158,10 @@ class RunFolder(pl.Callback):
         """Saves the weights from before an error, if no evaluation has saved any yet."""
         assert isinstance(module, TrainingModule)
         path = self.path / BEST
+        if module.is_sharded:
+            return  # other processes have parts of the weights
         if not path.exists() and nonfinite_tensor(module.best_model) is None:
-            self._write_best(module, path)
+            self._write_best(module.best_model, path)
             emit(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
@@ -217,9 +221,10 @@ class RunFolder(pl.Callback):
     def _update_best(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
         epoch = trainer.current_epoch + 1
         score = main_score(model_info(module.model), scores, self.monitor)
-        note = self.kept.update(epoch, score, scores, module.best_model)
+        model = module.whole_model()
+        note = self.kept.update(epoch, score, scores, model)
         if self.kept.epoch == epoch and trainer.is_global_zero:
-            self._write_best(module, new_best(self.path, epoch))  # renamed after the state that refers to them is saved
+            self._write_best(model, new_best(self.path, epoch))  # renamed after the state that refers to them is saved
         nonfinite = [name for name, value in scores.items() if not math.isfinite(value)]
         if nonfinite:
             count = "1 metric is" if len(nonfinite) == 1 else f"{len(nonfinite)} metrics are"
@@ -230,8 +235,7 @@ class RunFolder(pl.Callback):
         if self.out_of_patience:
             trainer.should_stop = True
 
-    def _write_best(self, module: TrainingModule, path: Path) -> None:
-        model = module.best_model
+    def _write_best(self, model: VisionModel, path: Path) -> None:
         model.provenance = {**model.provenance, "epoch": self.kept.epoch}
         write(model, path)
 
@@ -242,11 +246,12 @@ class RunFolder(pl.Callback):
 
     def keep_newest(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Saves the newest weights, if the best ones are lost and no epoch is left."""
-        if nonfinite_tensor(module.best_model) is not None:
+        model = module.whole_model()
+        if nonfinite_tensor(model) is not None:
             return
         self.kept = BestWeights(epoch=int(self.rows[-1]["epoch"]))
         if trainer.is_global_zero:
-            self._write_best(module, self.path / BEST)
+            self._write_best(model, self.path / BEST)
         emit(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:

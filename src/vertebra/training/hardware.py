@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
+import sys
 from typing import NamedTuple
 
 import torch
@@ -39,6 +42,10 @@ def check_hardware(recipe: TrainConfig) -> Hardware:
     device = _device(recipe.accelerator)
     processes = _processes(recipe, device)
     strategies = ["auto", *StrategyRegistry.available_strategies()]
+    if recipe.strategy.startswith(("deepspeed", "fsdp_")):
+        raise ConfigError(
+            f"train.strategy: '{recipe.strategy}' stores weights in parts; take fsdp, which saves whole models"
+        )
     if recipe.strategy not in strategies:
         raise UnknownName("train.strategy", recipe.strategy, strategies)
     if recipe.num_nodes > 1 and not any(name in os.environ for name in CLUSTER_VARIABLES):
@@ -46,12 +53,31 @@ def check_hardware(recipe: TrainConfig) -> Hardware:
             f"train.num_nodes is {recipe.num_nodes}, but the addresses of the other machines are unknown; start with torchrun or "
             "SLURM, or set MASTER_ADDR, MASTER_PORT and NODE_RANK on each"
         )
+    if recipe.compile:
+        _check_compiler(device)
     limit = MAX_WORKERS_PER_CORE * usable_cpus()
     if recipe.workers is not None and recipe.workers > limit:
         raise ConfigError(
             f"train.workers is {recipe.workers}, and this machine has {usable_cpus()} CPU cores; take at most {limit}"
         )
     return Hardware(device, processes)
+
+
+def _check_compiler(device: str) -> None:
+    """Checks that what ``torch.compile`` needs for a kind of device is installed.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    default = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    compiler = os.environ.get("CXX", default)
+    if shutil.which(compiler) is None:
+        raise ConfigError(
+            f"train.compile needs a C++ compiler, and there is no '{compiler}' here; install one, name it in the environment "
+            "variable CXX, or set train.compile=false"
+        )
+    if device == "cuda" and importlib.util.find_spec("triton") is None:
+        raise ConfigError("train.compile needs the package 'triton' on a GPU; install it, or set train.compile=false")
 
 
 def _device(accelerator: str) -> str:

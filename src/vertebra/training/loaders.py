@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lightning.pytorch as pl
 
-from vertebra.cpus import usable_cpus
+from vertebra.cpus import cpus_each
 from vertebra.data.augmentation.mixing import mixable
 from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.loaders import Loader, build_loader
@@ -166,4 +166,4 @@ def choose_workers(workers: int | None, sharing: int = 1) -> int:
         workers: a fixed number, or None for the default.
         sharing: processes of this machine that train together.
     """
-    return workers if workers is not None else min(8, max(0, usable_cpus() // sharing - 1))
+    return workers if workers is not None else min(8, cpus_each(sharing) - 1)

@@ -19,11 +19,13 @@ def choose_precision(recipe: TrainConfig, model: nn.Module) -> str:
     coarsest levels of a small canvas. Models with such convolutions train in 32 bit there.
 
     Raises:
-        ConfigError: the recipe has mixed bfloat16 where its gradients would be wrong.
+        ConfigError: the recipe has mixed bfloat16 where its gradients would be wrong, or mixed float16 on a CPU.
     """
     device = pick_device(
         None if recipe.accelerator == "auto" else {"gpu": "cuda"}.get(recipe.accelerator, recipe.accelerator)
     )
+    if recipe.precision == "16-mixed" and device.type == "cpu":  # Lightning would take bfloat16 in its place
+        raise ConfigError("train.precision: 16-mixed is for GPUs; on a CPU take bf16-mixed, 32 or auto")
     if recipe.precision == "bf16-mixed" and device.type == "cpu":
         wrong = _wrong_gradients(recipe, model)
         if wrong is not None:

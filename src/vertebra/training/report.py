@@ -28,7 +28,7 @@ from vertebra.training.run_facts import run_facts
 from vertebra.training.selection import BestWeights
 
 REPORT = "report.html"
-SEEN = 12  # images of the first steps that are shown
+SHOWN_IMAGES = 12  # images of the first steps that are shown
 MAX_IMAGES = 2000  # validation images that the report of a run evaluates once more
 
 
@@ -87,8 +87,8 @@ def _measured(
 
 
 def first_images(data: MixedData, recipe: TrainConfig) -> list[Picture]:
-    """The images of the first steps, as the network saw them: at least `SEEN`, unless an epoch has fewer."""
+    """The images of the first steps, as the network saw them: at least `SHOWN_IMAGES`, unless an epoch has fewer."""
     size = (recipe.batch_size or 1) * (recipe.accumulate or 1)
     sampler = MixSampler(data, size, seed=recipe.seed)
     sampler.divide(recipe.accumulate or 1)
-    return seen_images(data, list(islice(chain.from_iterable(sampler), max(SEEN, size))))
+    return seen_images(data, list(islice(chain.from_iterable(sampler), max(SHOWN_IMAGES, size))))

@@ -31,11 +31,11 @@ CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
         "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache", "teacher",
-        "accelerator", "devices", "num_nodes", "strategy", "precision",
+        "accelerator", "devices", "num_nodes", "strategy", "precision", "compile",
     )
 )  # fmt: skip
 NUMERIC = DIVISION | frozenset(
-    {"device", "processes", "train.strategy", "train.precision"}
+    {"device", "processes", "train.strategy", "train.precision", "train.compile"}
 )  # changes after which results are no longer bit-identical
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 
 from vertebra.build import build, canvas_size, default_resize
@@ -41,7 +42,12 @@ from vertebra.weights.model_file import describe, load_problem
 
 
 def train_raw(
-    raw: Mapping[str, Any], *, overrides: Sequence[str] = (), out: Path | None = None, where: str = "config"
+    raw: Mapping[str, Any],
+    *,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    where: str = "config",
+    callbacks: Sequence[pl.Callback] = (),
 ) -> Finished:
     """Trains the model of a config.
 
@@ -50,12 +56,14 @@ def train_raw(
         overrides: ``key=value`` assignments over it.
         out: the new run folder; by default ``runs/<first branch>``, with a number if that exists.
         where: file name for messages.
+        callbacks: Lightning's, called after those that save the run.
 
     Raises:
         VertebraError: something is wrong with the config, the data or the folder; the message names it.
     """
     raw, transform = take_transform(raw)
-    return _train(with_absolute_paths(Config.from_raw(override(raw, overrides), where)), None, out, transform)
+    config = with_absolute_paths(Config.from_raw(override(raw, overrides), where))
+    return _train(config, None, out, transform, callbacks)
 
 
 def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None = None) -> Finished:
@@ -126,7 +134,13 @@ def _with_canvas(model: VisionModel, train: Mapping[str, Any]) -> dict[str, Any]
     return {**train, "image_size": list(size), "resize": mode, "scale": scale if scale == "auto" else list(scale)}
 
 
-def _train(config: Config, model: VisionModel | None, out: Path | None, transform: Transform | None) -> Finished:
+def _train(
+    config: Config,
+    model: VisionModel | None,
+    out: Path | None,
+    transform: Transform | None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Finished:
     """Trains a model; None: the model of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
@@ -149,7 +163,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
     if config.model.init_from is not None:
         emit(*init_from(model, config.model))
     resolved, further = make_choices(config, model, opened, val, hardware)
-    return run_training(resolved, model, opened, val, folder, [*choices, *further], None, transform)
+    return run_training(resolved, model, opened, val, folder, [*choices, *further], None, transform, callbacks)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections import Counter
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FSDPModule
 
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
@@ -23,7 +25,7 @@ from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
-from vertebra.training.buffers import BufferBackup
+from vertebra.training.buffers import BufferBackup, copy_from_first_process, saved_buffers
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
@@ -31,6 +33,7 @@ from vertebra.training.nonfinite_batch import FOLDER, write_nonfinite_batch
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.sharding import full, gather, is_sharded, shard
 from vertebra.training.teacher import DISTILLATION, Teacher
 
 Terms = dict[str, dict[str, LossTerm]]
@@ -63,7 +66,9 @@ class TrainingModule(pl.LightningModule):
         super().__init__()
         check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False
-        self.model = model
+        self._whole = [model] if is_sharded(recipe) else []  # a list, so that its weights are not this module's
+        self.model = copy.deepcopy(model) if is_sharded(recipe) else model
+        self._compiled_loss = torch.compile(self.model.loss) if recipe.compile else None
         self.average = None if recipe.ema is None else MovingAverage(model, recipe.ema)
         self.recipe = recipe
         self.pretrained = pretrained
@@ -83,6 +88,26 @@ class TrainingModule(pl.LightningModule):
     def best_model(self) -> VisionModel:
         """The model that is evaluated and saved: the moving average, or the model itself without one."""
         return self.model if self.average is None else self.average.model  # type: ignore[return-value]
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process has only a part of the weights."""
+        return bool(self._whole)
+
+    def whole_model(self) -> VisionModel:
+        """The `best_model` with whole weights; all processes must call it."""
+        for whole in self._whole:
+            gather(self.best_model, whole)
+            return whole
+        return self.best_model
+
+    def configure_model(self) -> None:
+        """Divides the weights among the processes, for the strategy fsdp."""
+        if not self._whole or isinstance(self.model, FSDPModule):
+            return
+        self.to(self.trainer.strategy.root_device)
+        for model in (self.model, *([] if self.average is None else [self.average.model])):
+            shard(model, self.device_mesh["data_parallel"])  # type: ignore[arg-type]
 
     def configure_optimizers(self) -> dict[str, Any]:
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
@@ -117,7 +142,7 @@ class TrainingModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
         self.nonfinite_steps = checkpoint.get("nonfinite_steps", 0)  # older versions did not save it
-        for model in (self.model, self.best_model):
+        for model in (self.model, self.best_model, *self._whole):
             model.origin = dict(checkpoint["origin"])
         if "cost" in checkpoint:  # not in states of older versions
             self.cost.load_state_dict(checkpoint["cost"])
@@ -138,6 +163,8 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
         self.cost.begin("forward", self.device)
+        if self._whole:
+            copy_from_first_process(self._backup.buffers)  # as DDP does
         self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
@@ -173,7 +200,7 @@ class TrainingModule(pl.LightningModule):
         still multiplied by the loss scale here. (Lightning's clipping refuses fused optimizers in mixed precision.)"""
         scaler = getattr(self.trainer.precision_plugin, "scaler", None)
         weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
+        norm = full(torch.nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None]))
         scale = 1.0 if scaler is None else scaler.get_scale()
         if self.recipe.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(weights, self.recipe.clip_norm * scale, norm)
@@ -187,7 +214,9 @@ class TrainingModule(pl.LightningModule):
 
     def _terms(self, micro: Batch) -> Terms:
         targets = {name: (branch.rows, branch.targets) for name, branch in micro.targets.items()}
-        terms, outputs = self.model.loss(micro.images, micro.sizes, targets)
+        compiled = self._compiled_loss if torch.is_grad_enabled() else None
+        loss = compiled or self.model.loss
+        terms, outputs = loss(micro.images, micro.sizes, targets)
         if self.teacher is not None:
             rows = {name: None if len(rows) == len(micro) else rows for name, (rows, _) in targets.items()}
             distilled = self.teacher.terms(self.model, micro.images, micro.sizes, rows, outputs)
@@ -237,23 +266,42 @@ class TrainingModule(pl.LightningModule):
             for term, value in branch_terms.items()
         }
 
+    def _over_processes(self, losses: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The losses of the whole step: each process has its part of each term, divided by the count of all processes."""
+        if not has_processes():
+            return losses
+        zero = torch.zeros((), device=self.device)
+        names = self._term_names()
+        values = torch.stack([losses.get(name, zero).float() for name in names])
+        present = torch.tensor([float(name in losses) for name in names], device=self.device)
+        values, present = sum_over_processes(torch.stack([values, present])).unbind()
+        return {
+            name: value for name, value, count in zip(names, values.unbind(), present.tolist(), strict=True) if count
+        }
+
     def _is_finite(self, losses: dict[str, Tensor], step: Sequence[Batch], optimizer: Any) -> bool:
         """Stores the losses for the progress display, clips the gradients, and returns whether the step's loss, gradient and
         running statistics are finite in all processes.
 
+        Args:
+            losses: this process's part of each.
+            step: its micro batches.
+            optimizer: has the gradients.
+
         Raises:
             RunError: ten steps in a row were not finite.
         """
-        buffers = self._backup.size()
-        values = [*losses.values(), *([] if buffers is None else [buffers])]
+        totals, buffers = self._over_processes(losses), self._backup.size()
+        values = [*totals.values(), *([] if buffers is None else [buffers])]
         numbers = torch.stack([value.float() for value in values]).tolist() if values else []
-        self.losses = dict(zip(losses, numbers, strict=False))
-        nonfinite = [f"the loss {name}" for name, value in self.losses.items() if not math.isfinite(value)]
-        if not nonfinite and not all(map(math.isfinite, numbers)):
-            nonfinite = ["a running statistic"]
-        if not nonfinite and not self._clip(optimizer):
+        self.losses = dict(zip(totals, numbers, strict=False))
+        lost = [name for name, value in self.losses.items() if not math.isfinite(value)]
+        nonfinite = [f"the loss {name}" for name in lost if name in losses and not bool(losses[name].isfinite())]
+        if not lost and not self._clip(optimizer):  # in all processes or in none, for sharded gradients
             nonfinite = ["the gradient"]
-        anywhere = self._agree(bool(nonfinite))
+        if not lost and not all(map(math.isfinite, numbers)):
+            nonfinite = ["a running statistic"]
+        anywhere = self._agree(bool(lost or nonfinite))
         self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
             skipped = _Skipped(self.global_step + 1, ", ".join(nonfinite), dict(self.losses), step)
@@ -305,6 +353,7 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         self.cost.begin("evaluation")
+        copy_from_first_process(saved_buffers(self))
 
     def on_validation_end(self) -> None:
         self.cost.begin(None)

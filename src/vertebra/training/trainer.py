@@ -14,13 +14,15 @@ from vertebra.model import VisionModel
 from vertebra.training.hardware import check_hardware
 from vertebra.training.precision import choose_precision
 from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.sharding import check_sharding, is_sharded, make_strategy
 from vertebra.training.state_files import SyncedCheckpoints
 
 
 def make_trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
     """Lightning's trainer for a recipe and a model."""
     hardware = check_hardware(recipe)
-    strategy: str = recipe.strategy
+    check_sharding(recipe, hardware.processes * recipe.num_nodes, len(model.branches))
+    strategy: Any = make_strategy(hardware.processes * recipe.num_nodes) if is_sharded(recipe) else recipe.strategy
     if strategy == "auto" and (hardware.processes > 1 or recipe.num_nodes > 1):
         # parameters without gradients: of branches that a batch has no labels for, and those that only another model needs
         unread = any(model.get_parameter(name).requires_grad for name in model.unused_parameters())
@@ -38,7 +40,7 @@ def make_trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], model: Vis
         ) from error
 
 
-def _trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
+def _trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], strategy: Any, precision: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
