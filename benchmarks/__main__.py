@@ -29,7 +29,7 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision")
+WITH_DATA = ("decoders", "precision", "wrong_labels")
 """Those that must be told which data set; they are run by themselves."""
 
 

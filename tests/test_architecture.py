@@ -154,9 +154,10 @@ def test_the_public_names() -> None:
         "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
         "DetectPrediction", "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError",
-        "KeypointPrediction", "Level", "list_backbones", "list_parts", "load", "MissingFieldError", "Model", "ObjectPartWarning",
-        "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RuntimeModel", "save", "SegmentPrediction", "train",
-        "UnknownName", "VertebraError", "VisionModel", "WeightsError",
+        "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
+        "ObjectPartWarning", "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
+        "SegmentPrediction", "train",
+        "UnknownName", "VertebraError", "VisionModel", "WeightsError", "write_report",
     ]  # fmt: skip
     for name in vertebra.__all__:
         assert getattr(vertebra, name) is not None

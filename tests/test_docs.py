@@ -49,6 +49,7 @@ PAGES = [
         "docs/promises.md",
         "docs/predictions.md",
         "docs/recipe.md",
+        "docs/reports.md",
         "docs/augmentation.md",
     )
 ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vertebra.export.evaluate import evaluate
     from vertebra.export.export_model import export_model
+    from vertebra.export.report import write_report
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
     from vertebra.inference.predictor import Predictor
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.detect.types import DetectPrediction
     from vertebra.tasks.keypoints.types import KeypointPrediction
     from vertebra.tasks.segment.types import SegmentPrediction
+    from vertebra.training.run_list import RunSummary, list_runs
     from vertebra.weights.model_file import save
 
 __version__ = "0.1.0"
@@ -61,6 +63,7 @@ _MODULES = {
     ),
     "vertebra.export.evaluate": ("evaluate",),
     "vertebra.export.export_model": ("export_model",),
+    "vertebra.export.report": ("write_report",),
     "vertebra.features": ("Features", "FeatureSpec", "Frame", "Level"),
     "vertebra.inference.cascade": ("Cascade",),
     "vertebra.inference.predictor": ("Predictor",),
@@ -72,6 +75,7 @@ _MODULES = {
     "vertebra.tasks.detect.types": ("DetectPrediction",),
     "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
     "vertebra.tasks.segment.types": ("SegmentPrediction",),
+    "vertebra.training.run_list": ("RunSummary", "list_runs"),
     "vertebra.weights.model_file": ("save",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -97,6 +101,7 @@ __all__ = [
     "Level",
     "list_backbones",
     "list_parts",
+    "list_runs",
     "load",
     "MissingFieldError",
     "Model",
@@ -107,6 +112,7 @@ __all__ = [
     "Run",
     "RunError",
     "RunStopped",
+    "RunSummary",
     "RuntimeModel",
     "save",
     "SegmentPrediction",
@@ -115,6 +121,7 @@ __all__ = [
     "VertebraError",
     "VisionModel",
     "WeightsError",
+    "write_report",
 ]
 
 

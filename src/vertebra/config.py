@@ -234,6 +234,8 @@ class TrainConfig(_Strict):
         save_every_minutes: how often the state is saved within an epoch, in addition to each epoch's end.
         workers: loader processes; default: by the number of CPUs.
         seed: of all random numbers.
+        log: loggers that get the metrics of each epoch, "tensorboard", "wandb" (Weights & Biases) or "mlflow"; see
+            `vertebra.training.loggers`.
         devices, num_nodes, strategy, accelerator: options of Lightning.
     """
 
@@ -262,6 +264,7 @@ class TrainConfig(_Strict):
     save_every_minutes: float = Field(default=10.0, gt=0)
     workers: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
+    log: list[Literal["tensorboard", "wandb", "mlflow"]] = []
     accelerator: str = "auto"
     devices: int | str | list[int] = "auto"
     num_nodes: int = Field(default=1, ge=1, le=MANY)
@@ -274,6 +277,11 @@ class TrainConfig(_Strict):
         if isinstance(value, Mapping) and "name" not in value:
             return {"name": cls.model_fields[str(info.field_name)].default.name, **value}
         return value
+
+    @field_validator("log", mode="before")
+    @classmethod
+    def _read_one_logger(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("scale")
     @classmethod

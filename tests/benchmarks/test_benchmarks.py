@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -37,6 +38,7 @@ from benchmarks import (  # noqa: E402
     synthetic,
     training_step,
     waiting,
+    wrong_labels,
 )
 from benchmarks.measure import in_turns, spent  # noqa: E402
 from benchmarks.synthetic import canvases, ground_truth  # noqa: E402
@@ -328,7 +330,20 @@ def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
+    monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
     rows = mirroring.compare(1, count=20, epochs=1)
     assert [row["name"] for row in rows] == list(mirroring.LABELS)
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")
+
+
+def test_wrong_labels_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert wrong_labels.recall_at([3, 0, 1, 2], np.array([True, True, False, False])) == 0.5 + 0.5
+    assert wrong_labels.recall_at([2, 3, 0], np.array([True, True, False, False])) == 0
+    assert wrong_labels.recall_at([], np.array([True])) == 0
+    labels = np.repeat([0, 1], 40)
+    assert (wrong_labels.exchange(labels, 2, 0.1, 0) != labels).sum() == 8
+    embeddings = np.random.default_rng(0).normal(size=(80, 3)) + 4 * labels[:, None]
+    monkeypatch.setattr(wrong_labels, "read", lambda *given: (embeddings, labels, ["a", "b"]))
+    rows = wrong_labels.compare(Path("set"), None, None, 2)
+    assert [row["share"] for row in rows] == [0.05, 0.05, 0.1, 0.1] and min(rows[0]["recalls"]) == 1
+    assert report.table(rows, wrong_labels.COLUMNS).startswith("| data | images | probe's accuracy | exchanged |")

@@ -19,3 +19,7 @@ def test_a_run_on_a_gpu(precision: str, three_branches: dict[str, Any], tmp_path
     state = torch.load(run / "last.ckpt", weights_only=True)
     assert state["global_step"] == 12
     assert all(bool(value.isfinite().all()) for value in state["state_dict"].values())
+    row = run.history[-1]
+    assert row["memory/gpu_gb"] > 0 and row["seconds/forward"] > 0 and row["seconds/backward"] > 0
+    phases = sum(value for name, value in row.items() if name.startswith("seconds/"))
+    assert phases <= row["seconds"] - run.history[-2]["seconds"] + 0.5, "each second counts once"

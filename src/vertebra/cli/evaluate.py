@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -50,6 +51,40 @@ def evaluate(
     if as_json:
         print_json(scores)
         return
-    width = max(map(len, scores), default=0)
-    for name, value in scores.items():
-        typer.echo(f"{name:<{width}}  {value:.4f}")
+    for line in score_lines(scores):
+        typer.echo(line)
+
+
+def score_lines(scores: Mapping[str, float]) -> list[str]:
+    """Metrics as text: a line each, then a table for each branch of those of single classes or points, a row each."""
+    from vertebra.training.metrics_table import is_of_class
+
+    whole = {name: value for name, value in scores.items() if not is_of_class(name)}
+    width = max(map(len, whole), default=0)
+    lines = [f"{name:<{width}}  {value:.4f}" for name, value in whole.items()]
+    tables: dict[str, dict[str, dict[str, float]]] = {}
+    for name in scores:
+        if name in whole:
+            continue
+        branch, metric, class_name = name.split("/", 2)
+        tables.setdefault(branch, {}).setdefault(class_name, {})[metric] = scores[name]
+    for branch, classes in tables.items():
+        lines += ["", *_class_table(branch, classes)]
+    return lines
+
+
+def _class_table(branch: str, classes: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A row for each class or point, with a column for each metric; empty where a metric of it is undefined."""
+    metrics = list(dict.fromkeys(metric for values in classes.values() for metric in values))
+    width = max(len(branch), *map(len, classes))
+    head = "  ".join([branch.ljust(width), *(f"{metric:>8}" for metric in metrics)])
+    rows = [
+        "  ".join(
+            [
+                name.ljust(width),
+                *(f"{values[m]:>{max(8, len(m))}.4f}" if m in values else " " * max(8, len(m)) for m in metrics),
+            ]
+        ).rstrip()
+        for name, values in classes.items()
+    ]
+    return [head, *rows]

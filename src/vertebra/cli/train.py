@@ -31,6 +31,9 @@ def train(
     ),
     ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
     seed: int | None = typer.Option(None, help="Seed of all random numbers."),
+    log: list[str] = typer.Option(
+        [], help="tensorboard, wandb or mlflow: where the metrics are logged, too; may be repeated."
+    ),
     start: str | None = typer.Option(
         None, "--from", help="A model file or run folder to start from; new classes get new last layers."
     ),
@@ -49,7 +52,9 @@ def train(
     from vertebra.yaml_files import assign, override
 
     config, overrides = _config_and_overrides(arguments or [])
-    recipe = _without_none(epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size))
+    recipe = _without_none(
+        epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size), log=log or None
+    )
     if resume is not None:
         _check_alone(resume, config, out)
         overrides += [] if ignore_index is None else [f"data.ignore_index={ignore_index}"]

@@ -80,6 +80,7 @@ class Matrix:
         row_label, column_label: what the rows and the columns are, such as "ground truth" and "prediction".
         rows, columns: their names.
         counts: (rows, columns).
+        text: what the matrix shows and how it is read.
     """
 
     title: str

@@ -116,6 +116,7 @@ class Task:
             operations.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
         diagnoser: returns a new `vertebra.tasks.diagnosis.Diagnoser` for a label specification; None for a task without one.
+        more_metrics: metrics that are shown beside ``monitor`` where there is room for a few.
     """
 
     name: str
@@ -141,6 +142,12 @@ class Task:
     mixing: Mixing | None = None
     tv_tensors: TVTensors | None = None
     diagnoser: Callable[[Any], Diagnoser] | None = None
+    more_metrics: tuple[str, ...] = ()
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics that are shown where there is room for a few: ``monitor`` and ``more_metrics``."""
+        return (self.monitor, *self.more_metrics)
 
     @property
     def image_level(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,8 +26,11 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, METRICS, Interrupted, RunFolder
+from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder
 from vertebra.training.loaders import RunData
+from vertebra.training.loggers import LOCAL_FOLDERS, RunLoggers
+from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_class
+from vertebra.training.prediction_pictures import prediction_pictures
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
@@ -37,16 +41,18 @@ from vertebra.training.record import (
     start_lines,
     step_shape,
 )
-from vertebra.training.report import write_report
+from vertebra.training.report import write_run_report
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
+from vertebra.training.run_state import EndRecord, record_end
 from vertebra.training.saved_state import check_state
-from vertebra.training.selection import unmeasurable_notes
+from vertebra.training.selection import lower_metrics, unmeasurable_notes
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
 from vertebra.weights.model_file import load_weights
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
+LOGGED_PICTURES = 4  # predictions that loggers get
 
 
 class Finished(NamedTuple):
@@ -72,6 +78,7 @@ class _Prepared:
         module: model, loss and optimizer.
         trainer: Lightning's trainer.
         record: content of ``run.json``.
+        loggers: of the metrics.
     """
 
     folder: RunFolder
@@ -79,6 +86,7 @@ class _Prepared:
     module: TrainingModule
     trainer: pl.Trainer
     record: dict[str, Any]
+    loggers: RunLoggers
 
 
 def run_training(
@@ -114,12 +122,19 @@ def run_training(
         _report_nothing_left(run, config)
     emit(*run.module.notes(), *run.data.notes())
     if run.folder.kept.epoch is None:
-        raise RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
+        error = RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
+        record_end(folder, run.record, error)
+        run.loggers.close("failed")
+        raise error
     _take_best_weights(model, folder)
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
-        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, model, images, run.folder.kept)
+        device = run.trainer.strategy.root_device
+        write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
+        if config.train.log:
+            images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
+            run.loggers.show(prediction_pictures(model, images, LOGGED_PICTURES), run.trainer.global_step)
+        run.loggers.close()
         emit(f"{run.folder.kept.summary()}; run folder {folder}")
     return Finished(folder, model)
 
@@ -157,19 +172,24 @@ def _prepare(
         check_data(resumption, fingerprints, folder)
     schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
     state = ResumableState(config, fingerprints, schedule_changed)
-    trainer = make_trainer(recipe, [run_folder, state, ProgressDisplay()], model)
+    record: dict[str, Any] = {}
+    loggers = RunLoggers(config, folder, record)
+    run_folder.log_row = loggers.log_row
+    callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
+    trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
     steps, size = step_shape(data, recipe, trainer.world_size)
     check_single_images(model, size // recipe.accumulate)
     values = resolved(config, model, data, trainer)
     changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
-    record = next_record(folder, fingerprints, start_entry(values, changes))
+    record.update(next_record(folder, fingerprints, start_entry(values, changes)))
+    record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
     if resumption is not None:
         check_state(folder / LAST, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
-    return _Prepared(run_folder, data, module, trainer, record)
+    return _Prepared(run_folder, data, module, trainer, record, loggers)
 
 
 def _fit(run: _Prepared, checkpoint: str | None) -> None:
@@ -251,8 +271,10 @@ def _write(path: Path, text: str) -> None:
 
 def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
     """Removes the files of a run that has saved nothing, and the folders that were made for it."""
-    for name in (CONFIG, RECORD, METRICS, f"{LAST}.partial"):
+    for name in (CONFIG, RECORD, METRICS, METRICS_BY_CLASS, f"{LAST}.partial"):
         (folder / name).unlink(missing_ok=True)
+    for name in LOCAL_FOLDERS:
+        shutil.rmtree(folder / name, ignore_errors=True)
     for parent in created:
         if parent.is_dir() and not any(parent.iterdir()):
             parent.rmdir()

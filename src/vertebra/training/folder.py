@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ import torch
 
 from vertebra.errors import RunError, VertebraError
 from vertebra.evaluation.process_sums import sum_over_processes
-from vertebra.files import file_in_the_way, os_errors_as_run_errors, replacing
+from vertebra.files import file_in_the_way, os_errors_as_run_errors
 from vertebra.messages import emit
 from vertebra.model_info import model_info
+from vertebra.training.metrics_table import write_metrics
 from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest
@@ -24,7 +25,6 @@ from vertebra.weights.model_file import write
 LAST = "last.ckpt"
 BEST = "model.safetensors"
 CONFIG = "config.yaml"
-METRICS = "metrics.csv"
 
 
 def check_new_folder(path: Path) -> None:
@@ -73,6 +73,7 @@ class RunFolder(pl.Callback):
     Attributes:
         kept: the weights in the model file.
         stop: whether a signal requested a stop.
+        log_row: called with each row of ``metrics.csv``, in the first process; None for nothing.
         STATE: keys of the saved state.
     """
 
@@ -87,6 +88,7 @@ class RunFolder(pl.Callback):
         self.rows: list[dict[str, float]] = []
         self.seconds = 0.0
         self.stop = StopRequest()
+        self.log_row: Callable[[Mapping[str, float]], None] | None = None
         self._loss_sums: dict[str, tuple[float, int]] = {}
         self._started = self._saved = time.monotonic()
         self._last_note = ""
@@ -158,12 +160,15 @@ class RunFolder(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, TrainingModule)
         self.rows.append(self._row(trainer, module))
+        module.cost.reset()
         self._loss_sums = {}
         if module.scores is not None:
             self._update_best(trainer, module, module.scores)
             module.scores = None
         if trainer.is_global_zero:
-            write_table(self.path / METRICS, self.rows)
+            write_metrics(self.path, self.rows)
+            if self.log_row is not None:
+                self.log_row(self.rows[-1])
         self.save(trainer)
         requested = torch.tensor(float(self.stop.number is not None), device=module.device)
         if bool(sum_over_processes(requested) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
@@ -179,6 +184,7 @@ class RunFolder(pl.Callback):
             "seconds": round(self.seconds + time.monotonic() - self._started, 1),
             **losses,
             **(module.scores or {}),
+            **module.cost.columns(trainer.world_size),
         }
 
     def _update_best(self, trainer: pl.Trainer, module: TrainingModule, scores: dict[str, float]) -> None:
@@ -227,12 +233,3 @@ class RunFolder(pl.Callback):
 
 class Interrupted(Exception):
     """Raised through the engine after the state was saved on a signal."""
-
-
-def write_table(path: Path, rows: list[dict[str, float]]) -> None:
-    """Writes rows as CSV, with a column for each key of any row."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns)
-        table.writeheader()
-        table.writerows(rows)

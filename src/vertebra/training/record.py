@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 import re
 import shlex
@@ -19,13 +18,14 @@ from vertebra import __version__
 from vertebra.annotations.notes import plural
 from vertebra.config import Config, PartConfig, TrainConfig
 from vertebra.data.sampler import MixSampler
-from vertebra.errors import RunError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.fingerprint import Fingerprint
 from vertebra.training.loaders import RunData, choose_workers
 from vertebra.training.optimizers import peak_lr, weight_decay
+from vertebra.training.process_id import this_process
+from vertebra.training.record_file import RECORD as RECORD
+from vertebra.training.record_file import read_record as read_record
 
-RECORD = "run.json"
 FOLDERS = re.compile(
     r"""(?:\b[A-Za-z]:(?=[/\\]))?[^\s=,:\[\]{}'"]*[/\\]"""
 )  # everything before the last name of a path
@@ -99,6 +99,7 @@ def start_entry(values: Mapping[str, Any], changes: list[str]) -> dict[str, Any]
         "date": now.isoformat(timespec="seconds"),
         "command": command,
         "working_directory": str(Path.cwd()),
+        "process": this_process(),
         "versions": versions(),
         "resolved": dict(values),
         "changes": changes,
@@ -130,32 +131,9 @@ def next_record(folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, 
         data: fingerprints by split.
         entry: of this start.
     """
-    older = read_record(folder)
-    starts = [] if older is None else older["starts"]
-    return {"folder": str(folder.absolute()), "data": dict(data), "starts": [*starts, entry]}
-
-
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """The record of a run; None for a run that has none.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    path = folder / RECORD
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{path}: damaged ({shortened(str(error))}); delete it, it is not needed") from None
-    if (
-        not isinstance(record, dict)
-        or not {"folder": str, "starts": list, "data": dict}.items()
-        <= {key: type(value) for key, value in record.items()}.items()
-        or not all(isinstance(start, dict) and isinstance(start.get("date"), str) for start in record["starts"])
-    ):
-        raise RunError(f"{path}: not the record of a run; delete it, it is not needed")
-    return record
+    older = read_record(folder) or {}
+    log = {"log": older["log"]} if isinstance(older.get("log"), dict) else {}  # the run at the services of its loggers
+    return {"folder": str(folder.absolute()), "data": dict(data), "starts": [*older.get("starts", ()), entry], **log}
 
 
 def recorded_folder(folder: Path) -> str | None:

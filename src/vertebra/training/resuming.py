@@ -27,7 +27,7 @@ KEY = "vertebra"  # of Vertebra's entry in a checkpoint
 CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
-        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers",
+        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log",
         "accelerator", "devices", "num_nodes", "strategy", "precision",
     )
 )  # fmt: skip

@@ -27,6 +27,7 @@ from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
 from vertebra.training.folder import check_new_folder, free_folder
 from vertebra.training.hardware import check_hardware, check_memory
+from vertebra.training.loggers import check_loggers
 from vertebra.training.optimizers import check_optimizer
 from vertebra.training.resuming import plan_resumption
 from vertebra.training.selection import check_monitor
@@ -125,6 +126,7 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
     """Trains a model; None: the model of the config."""
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
+    check_loggers(config.train.log)
     folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
     if model is None:
@@ -172,7 +174,7 @@ def resume_run(
     """Resumes a run where it stopped; without changes, it ends with the same weights as a run that was not stopped.
 
     These options may change, which is logged: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
-    ``workers``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data.
+    ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data.
 
     Args:
         folder: the run folder.
@@ -188,6 +190,7 @@ def resume_run(
     sections, transform = take_transform(sections)
     resumption = plan_resumption(folder, data=data, overrides=overrides, sections=sections)
     config = resumption.config
+    check_loggers(config.train.log)
     objects = resolve_parts(parts, config.model)
     model = _build(config, pretrained=False, objects=objects)
     return run_training(

@@ -40,6 +40,11 @@ def directions(info: ModelInfo) -> dict[str, bool]:
     return known
 
 
+def lower_metrics(info: ModelInfo) -> list[str]:
+    """The metrics of a model's evaluation for which smaller values are better."""
+    return [name for name, lower in directions(info).items() if lower]
+
+
 def check_monitor(info: ModelInfo, monitor: str | None) -> None:
     """Checks the name of the metric that selects the best weights.
 

@@ -25,6 +25,7 @@ from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.buffers import BufferBackup
 from vertebra.training.ema import MovingAverage
+from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
@@ -48,6 +49,7 @@ class TrainingModule(pl.LightningModule):
         requests: this process's requests to all processes: whether to stop and whether to save after the step.
         agreed: whether any process requested each of the two before the last step.
         skipped_steps: number of skipped steps, by reason.
+        cost: seconds and memory of the epoch.
     """
 
     def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
@@ -63,6 +65,7 @@ class TrainingModule(pl.LightningModule):
         self.losses: dict[str, float] = {}
         self.nonfinite_steps = 0
         self.skipped_steps: Counter[str] = Counter()
+        self.cost = EpochCost()
         self.requests: tuple[bool, bool] = (False, False)
         self.agreed: tuple[bool, bool] = (False, False)
 
@@ -93,29 +96,39 @@ class TrainingModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
         checkpoint["origin"] = dict(self.model.origin)  # for the run's model files, also after it was resumed
+        checkpoint["cost"] = self.cost.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
         for model in (self.model, self.best_model):
             model.origin = dict(checkpoint["origin"])
+        if "cost" in checkpoint:  # not in states of older versions
+            self.cost.load_state_dict(checkpoint["cost"])
 
     def on_train_epoch_start(self) -> None:
         # the last epoch is always evaluated, so that a run ends with a score
         last = self.current_epoch + 1 == self.recipe.epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
+        self.cost.begin("data")
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.cost.begin(None)
 
     def training_step(self, step: Sequence[Batch], batch_idx: int) -> None:
         torch.manual_seed(draw_seed(self.recipe.seed, self.global_step, self.global_rank))
         optimizer: Any = self.optimizers()
+        self.cost.begin("forward", self.device)
         self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
         self._frozen_start.apply(self.global_step)
         for micro in step:
+            self.cost.begin("forward", self.device)
             terms = self._terms(micro)
             scaled = self._divide(terms, counts)
             for name, value in scaled.items():
                 losses[name] = losses.get(name, value.new_zeros(())) + value.detach()
+            self.cost.begin("backward", self.device)
             if scaled:
                 total = torch.stack([self._weight(name) * value for name, value in scaled.items()]).sum()
                 self.manual_backward(total * self.trainer.world_size)
@@ -128,6 +141,12 @@ class TrainingModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         lr_scheduler: Any = self.lr_schedulers()
         lr_scheduler.step()
+        self.cost.begin(None, self.device)
+        self.cost.images += sum(map(len, step))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.cost.measure_memory(self.device, now=self.trainer.is_last_batch)
+        self.cost.begin(None if self.trainer.is_last_batch else "data")
 
     def _clip(self, optimizer: Any) -> bool:
         """Clips the gradients' norm if the recipe has ``clip_norm``, and returns whether it is finite. Gradients of float16 are
@@ -236,6 +255,12 @@ class TrainingModule(pl.LightningModule):
             f"{count} {'step was' if count == 1 else 'steps were'} not taken: {what} was not finite"
             for what, count in self.skipped_steps.items()
         ]
+
+    def on_validation_start(self) -> None:
+        self.cost.begin("evaluation")
+
+    def on_validation_end(self) -> None:
+        self.cost.begin(None)
 
     def validation_step(self, micro: Batch, batch_idx: int) -> None:
         self.evaluation.update(micro, self.best_model)

@@ -16,6 +16,7 @@ from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -29,6 +30,12 @@ def _metric(labels: ClassifyLabels) -> TaskMetric:
     from vertebra.tasks.classify.metrics import build_metric
 
     return build_metric(labels)
+
+
+def _diagnoser(labels: ClassifyLabels) -> Diagnoser:
+    from vertebra.tasks.classify.diagnosis import ClassifyDiagnosis
+
+    return ClassifyDiagnosis(labels)
 
 
 CLASSIFY = Task(
@@ -46,4 +53,5 @@ CLASSIFY = Task(
     default_parts={"decoder": "linear"},
     merge_crops=merge_crops,
     mixing=ClassifyMixing(),
+    diagnoser=_diagnoser,
 )

@@ -18,6 +18,7 @@ from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -33,12 +34,19 @@ def _metric(labels: DetectLabels) -> TaskMetric:
     return build_metric(labels)
 
 
+def _diagnoser(labels: DetectLabels) -> Diagnoser:
+    from vertebra.tasks.detect.diagnosis import DetectDiagnosis
+
+    return DetectDiagnosis(labels)
+
+
 DETECT = Task(
     name="detect",
     labels=DetectLabels,
     annotation=DetectAnnotation,
     prediction=DetectPrediction,
     monitor="map",
+    more_metrics=("map_50",),
     from_decoded=from_decoded,
     similarity=similarity,
     to_image=_to_image,
@@ -52,4 +60,5 @@ DETECT = Task(
     merge_crops=merge_crops,
     mixing=DetectMixing(),
     tv_tensors=DetectTVTensors(),
+    diagnoser=_diagnoser,
 )

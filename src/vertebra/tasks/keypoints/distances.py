@@ -61,15 +61,31 @@ def distance_metrics(
 def _compare(predicted: PredictedRows, true: GroundTruthRows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For the counted objects of one image: the distance (M, K) of each point, infinite if the object has no match; which points
     are labeled (M, K); and the lengths (M,)."""
+    points, lengths = true.points[true.counted], true.lengths[true.counted]
+    matches = match_nearest(predicted, true)
+    matched = matches >= 0
+    distance = np.full(points.shape[:2], np.inf)
+    offsets = predicted.points[matches[matched]] - points[matched, :, :2]
+    distance[matched] = np.linalg.norm(offsets, axis=-1)
+    return distance, points[..., 2] > 0, lengths
+
+
+def match_nearest(predicted: PredictedRows, true: GroundTruthRows) -> np.ndarray:
+    """Matches objects of one image: best scores first, to the nearest annotated object of the class, by the mean distance of its
+    labeled points.
+
+    Returns:
+        (M,) int64, for each counted object its prediction, or -1.
+    """
     points, labels = true.points[true.counted], true.labels[true.counted]
     known = points[..., 2] > 0
-    distance = np.full(known.shape, np.inf)
+    matches = np.full(len(labels), -1, dtype=np.int64)
     distances = np.linalg.norm(predicted.points[:, None] - points[None, ..., :2], axis=-1)
     mean = (distances * known).sum(axis=-1) / known.sum(axis=-1)
     mean[predicted.labels[:, None] != labels[None]] = np.inf
     for row in np.argsort(-predicted.scores, kind="stable"):
         if len(labels) and np.isfinite(mean[row].min()):
             nearest = int(mean[row].argmin())
-            distance[nearest] = distances[row, nearest]
+            matches[nearest] = row
             mean[:, nearest] = np.inf
-    return distance, known, true.lengths[true.counted]
+    return matches

@@ -18,6 +18,7 @@ from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -33,12 +34,19 @@ def _metric(labels: KeypointLabels) -> TaskMetric:
     return build_metric(labels)
 
 
+def _diagnoser(labels: KeypointLabels) -> Diagnoser:
+    from vertebra.tasks.keypoints.diagnosis import KeypointDiagnosis
+
+    return KeypointDiagnosis(labels)
+
+
 KEYPOINTS = Task(
     name="keypoints",
     labels=KeypointLabels,
     annotation=KeypointAnnotation,
     prediction=KeypointPrediction,
     monitor="oks_map",
+    more_metrics=("pck", "error"),
     from_decoded=from_decoded,
     similarity=similarity,
     to_image=_to_image,
@@ -53,4 +61,5 @@ KEYPOINTS = Task(
     merge_crops=merge_crops,
     mixing=KeypointMixing(),
     tv_tensors=KeypointTVTensors(),
+    diagnoser=_diagnoser,
 )

@@ -19,6 +19,7 @@ from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -38,6 +39,12 @@ def _metric(labels: SegmentLabels) -> TaskMetric:
     from vertebra.tasks.segment.metrics import build_metric
 
     return build_metric(labels)
+
+
+def _diagnoser(labels: SegmentLabels) -> Diagnoser:
+    from vertebra.tasks.segment.diagnosis import SegmentDiagnosis
+
+    return SegmentDiagnosis(labels)
 
 
 SEGMENT = Task(
@@ -60,4 +67,5 @@ SEGMENT = Task(
     mask_colors=mask_colors,
     mixing=SegmentMixing(),
     tv_tensors=SegmentTVTensors(),
+    diagnoser=_diagnoser,
 )

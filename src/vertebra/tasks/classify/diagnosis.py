@@ -1,0 +1,215 @@
+"""What a report shows of a model that classifies images (numpy only)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from vertebra.errors import DataError
+from vertebra.tasks.calibration import bin_totals, reliability_chart
+from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.classify.wrong_labels import wrong_classes, wrong_presences
+from vertebra.tasks.diagnosis import Block, Cell, Diagnosis, LikelyWrongLabel, Matrix, Table
+from vertebra.tasks.score_curves import ScoreCurve, best_thresholds, f1_chart, precision_recall_chart, score_curve
+
+PRESENT = 0.5  # probability from which a multi-label classifier predicts a class, as in its metrics
+MIN_PROBABILITY = 1e-7
+MAX_NAMED = 3  # classes in the text of an image
+
+
+class ClassifyDiagnosis:
+    """Compares the probabilities of images with their classes.
+
+    The loss of an image is the cross-entropy; for overlapping classes its mean over the classes.
+
+    Args:
+        labels: the classes.
+    """
+
+    def __init__(self, labels: ClassifyLabels) -> None:
+        self.labels = labels
+        self.probabilities: list[np.ndarray] = []
+        self.ground_truths: list[np.ndarray] = []
+
+    def update(self, predictions: Sequence[ClassifyPrediction], ground_truths: Sequence[ClassifyAnnotation]) -> None:
+        """Adds the predictions of some images and their annotations, in the same order.
+
+        Raises:
+            DataError: a label is not a class id, or for overlapping classes not (K,) of 0 and 1.
+        """
+        for prediction, annotation in zip(predictions, ground_truths, strict=True):
+            self.probabilities.append(np.asarray(prediction.probabilities, dtype=np.float64))
+            self.ground_truths.append(_present(annotation, self.labels))
+
+    def compute(self) -> Diagnosis:
+        """The diagnosis of all images added so far."""
+        shape = (len(self.probabilities), self.labels.class_count)
+        probabilities = np.asarray(self.probabilities).reshape(shape)
+        present = np.asarray(self.ground_truths, dtype=bool).reshape(shape)
+        kind: _Classes = _Overlapping() if self.labels.multilabel else _Exclusive()
+        names = self.labels.classes
+        curves = [score_curve(p, t, int(t.sum())) for p, t in zip(probabilities.T, present.T, strict=True)]
+        predicted = kind.predicted(probabilities)
+        counts, rows, text = kind.confusion(predicted, present, names)
+        blocks: list[Block] = [
+            _class_table(names, predicted, present, curves, kind.decision),
+            Matrix("Confusion matrix (images)", "ground truth", "prediction", rows, rows, counts, text),
+            precision_recall_chart(names, curves, "Each class against all others."),
+            f1_chart(names, curves, "Each class against all others."),
+            kind.reliability(probabilities, present),
+        ]
+        return Diagnosis(
+            blocks,
+            kind.losses(probabilities, present),
+            kind.texts(probabilities, present, names),
+            best_thresholds(names, curves),
+            kind.wrong(probabilities, present, names),
+        )
+
+
+class _Classes(Protocol):
+    """What differs between exclusive and overlapping classes; arrays are (N, K), bool but for the probabilities."""
+
+    decision: str
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray: ...
+
+    def confusion(
+        self, predicted: np.ndarray, present: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, Sequence[str], str]: ...
+
+    def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block: ...
+
+    def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray: ...
+
+    def texts(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[str]: ...
+
+    def wrong(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[LikelyWrongLabel]: ...
+
+
+class _Exclusive:
+    """Each image has one class."""
+
+    decision = "Precision, recall and F1 are those of the most probable class."
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
+        rows = np.zeros(probabilities.shape, dtype=bool)
+        rows[np.arange(len(rows)), probabilities.argmax(axis=1)] = True
+        return rows
+
+    def confusion(
+        self, predicted: np.ndarray, present: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, Sequence[str], str]:
+        counts = (present.T.astype(np.float64) @ predicted).astype(np.int64)
+        return counts, names, "The diagonal is right; each row holds the images of one annotated class."
+
+    def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block:
+        right = present[np.arange(len(present)), probabilities.argmax(axis=1)]
+        totals = bin_totals(probabilities.max(axis=1, initial=0), right)
+        return reliability_chart(totals, "probability of the predicted class", "share of right images")
+
+    def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
+        losses: np.ndarray = -np.log(np.maximum(probabilities[present], MIN_PROBABILITY))
+        return losses
+
+    def texts(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[str]:
+        texts = []
+        for row, true, answer in zip(probabilities, present.argmax(axis=1), probabilities.argmax(axis=1), strict=True):
+            if true == answer:
+                texts.append(f"{names[true]} ({row[true]:.2f})")
+            else:
+                texts.append(f"{names[true]} ({row[true]:.2f}), predicted {names[answer]} ({row[answer]:.2f})")
+        return texts
+
+    def wrong(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[LikelyWrongLabel]:
+        return wrong_classes(probabilities, present.argmax(axis=1), names)
+
+
+class _Overlapping:
+    """Each image has any set of classes."""
+
+    decision = f"Precision, recall and F1 are those at a probability of {PRESENT}."
+
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
+        reached: np.ndarray = probabilities >= PRESENT
+        return reached
+
+    def confusion(
+        self, predicted: np.ndarray, present: np.ndarray, names: Sequence[str]
+    ) -> tuple[np.ndarray, Sequence[str], str]:
+        missed, added = present & ~predicted, predicted & ~present
+        counts = np.zeros((len(names) + 1, len(names) + 1), dtype=np.int64)
+        counts[:-1, :-1] = missed.T.astype(np.float64) @ added
+        counts[range(len(names)), range(len(names))] = (present & predicted).sum(axis=0)
+        counts[:-1, -1] = missed[~added.any(axis=1)].sum(axis=0)
+        counts[-1, :-1] = added[~missed.any(axis=1)].sum(axis=0)
+        text = (
+            "The diagonal is right. A missed class is counted for each class that is wrongly predicted in the same image, "
+            "or for 'nothing'; a wrongly predicted class in an image without a missed one is in the row 'nothing'."
+        )
+        return counts, [*names, "nothing"], text
+
+    def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block:
+        totals = bin_totals(probabilities.ravel(), present.ravel())
+        return reliability_chart(totals, "probability of a class", "share of images with the class")
+
+    def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
+        given = np.where(present, probabilities, 1 - probabilities)
+        losses: np.ndarray = -np.log(np.maximum(given, MIN_PROBABILITY)).mean(axis=1)
+        return losses
+
+    def texts(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[str]:
+        predicted = self.predicted(probabilities)
+        texts = []
+        for row, missed, added in zip(probabilities, present & ~predicted, predicted & ~present, strict=True):
+            parts = [
+                f"{word}: {_listed(names, row, which)}"
+                for word, which in (("missed", missed), ("not annotated", added))
+                if which.any()
+            ]
+            texts.append("; ".join(parts) or "all classes right")
+        return texts
+
+    def wrong(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[LikelyWrongLabel]:
+        return wrong_presences(probabilities, present, names)
+
+
+def _present(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
+    """(K,) bool, the classes of an image."""
+    label, count = np.asarray(annotation.label), labels.class_count
+    if labels.multilabel:
+        if label.shape != (count,) or not np.isin(label, (0, 1)).all():
+            raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
+        return label.astype(bool)
+    if label.ndim or not 0 <= int(label) < count:
+        raise DataError(f"label {label} is not a class id: there are {count} classes")
+    present: np.ndarray = np.arange(count) == int(label)
+    return present
+
+
+def _class_table(
+    names: Sequence[str], predicted: np.ndarray, present: np.ndarray, curves: Sequence[ScoreCurve], decision: str
+) -> Table:
+    """One row a class."""
+    rows: list[list[Cell]] = []
+    for row, (name, curve) in enumerate(zip(names, curves, strict=True)):
+        right = int((predicted[:, row] & present[:, row]).sum())
+        true, answers = int(present[:, row].sum()), int(predicted[:, row].sum())
+        precision, recall = (right / count if count else None for count in (answers, true))
+        f1 = 2 * right / (true + answers) if true + answers else None
+        average = curve.average_precision if true else None
+        rows.append([name, true, precision, recall, f1, average, curve.threshold])
+    columns = ["class", "images", "precision", "recall", "F1", "average precision", "best threshold"]
+    text = f"{decision} The best threshold is the probability from which the class alone has the best F1."
+    return Table("Classes", columns, rows, text)
+
+
+def _listed(names: Sequence[str], probabilities: np.ndarray, which: np.ndarray) -> str:
+    """Some classes with their probabilities, the first few of them."""
+    ids = np.flatnonzero(which)
+    more = f" and {len(ids) - MAX_NAMED} more" if len(ids) > MAX_NAMED else ""
+    return ", ".join(f"{names[row]} ({probabilities[row]:.2f})" for row in ids[:MAX_NAMED]) + more
