@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.thresholds import ClassThresholds, ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.model import VisionModel
@@ -23,6 +25,9 @@ class ModelInfo(NamedTuple):
         branches: by name, the task's name and the label specification.
         whole: names of the branches that predict one thing for the whole image (its class, the points of the one object that
             fills it), which a part of the image cannot give.
+        thresholds: by branch, minimum scores by class that prediction uses unless the user gives one.
+        promises: by branch, what the thresholds keep, see `vertebra.calibration`; a branch whose thresholds promise nothing has
+            no entry.
         fixed: why the model takes canvases of one size only ("its backbone is built for 224x224"); empty if it takes any size.
     """
 
@@ -31,6 +36,8 @@ class ModelInfo(NamedTuple):
     branches: Mapping[str, tuple[str, LabelSpec]]
     whole: frozenset[str] = frozenset()
     fixed: str = ""
+    thresholds: Mapping[str, ClassThresholds] = MappingProxyType({})
+    promises: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def model_info(model: VisionModel) -> ModelInfo:
@@ -47,7 +54,22 @@ def model_info(model: VisionModel) -> ModelInfo:
             if get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
         ),
         fixed="" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}",
+        thresholds={name: dict(stored) for name, stored in model.thresholds.items()},
+        promises={name: dict(promise) for name, promise in model.promises.items()},
     )
+
+
+def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
+    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
+
+    Args:
+        info: of the model.
+        given: the user's, for all branches; None for those that the model stores, or the defaults.
+    """
+    return {
+        name: get_task(task).prediction.choose_threshold(labels, given, info.thresholds.get(name, {}))
+        for name, (task, labels) in info.branches.items()
+    }
 
 
 def check_probabilities(info: ModelInfo, tile: int | None) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vertebra.inference.io.inputs import Image
 from vertebra.inference.results import Result
-from vertebra.model_info import ModelInfo
+from vertebra.model_info import ModelInfo, score_thresholds
 from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
@@ -55,12 +55,13 @@ class ResultAssembler:
 
     Args:
         info: of the model.
-        threshold: objects with a lower score are left out.
+        threshold: the user's minimum score; see `vertebra.model_info.score_thresholds`.
         probabilities: whether predictions of whole images keep the probabilities of each class at each pixel.
     """
 
-    def __init__(self, info: ModelInfo, threshold: float, probabilities: bool = False) -> None:
-        self.info, self.threshold, self.probabilities = info, threshold, probabilities
+    def __init__(self, info: ModelInfo, threshold: float | None, probabilities: bool = False) -> None:
+        self.info, self.probabilities = info, probabilities
+        self.thresholds = score_thresholds(info, threshold)
         self._mergers: dict[str, TileMerger] = {}
 
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:
@@ -88,11 +89,10 @@ class ResultAssembler:
             task, labels = self.info.branches[name]
             rule = get_task(task).tile_merger
             assert rule is not None, "a task without a tile merger predicts one thing for the whole image"
-            self._mergers[name] = rule(labels, grid, self.threshold)
+            self._mergers[name] = rule(labels, grid, self.thresholds[name])
         return self._mergers[name]
 
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
-        predict_from = get_task(task).predict_from(self.probabilities)
-        prediction = predict_from(decoded, view.transform, labels, view.image.source)
-        return prediction.apply_threshold(self.threshold)
+        predict_from = get_task(task).predict_from(self.probabilities, self.thresholds[name])
+        return predict_from(decoded, view.transform, labels, view.image.source)

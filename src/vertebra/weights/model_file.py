@@ -33,6 +33,7 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.checksums import checksum, seal, tensor_checksums
 from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
 from vertebra.weights.skip_init import SkipInit, TooLarge
+from vertebra.weights.stored_calibration import calibration_header, take_calibration
 
 CHUNK_BYTES = 1 << 24
 
@@ -98,7 +99,7 @@ def describe(model: VisionModel) -> dict[str, Any]:
     if model.config is None:
         raise WeightsError("this VisionModel has no config; build it with vertebra.create_model, which names its parts")
     header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.resize_spec.to_dict()}
-    return {**header, "origin": model.origin} if model.origin else header
+    return {**header, **({"origin": model.origin} if model.origin else {}), **calibration_header(model)}
 
 
 def load_problem(model: VisionModel) -> str | None:
@@ -239,6 +240,8 @@ def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | Non
     with _unbuildable(path), SkipInit(path.stat().st_size):
         model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False, objects=objects)
     model.resize_spec = resize_spec
+    with _unbuildable(path):
+        take_calibration(model, header)
     return model
 
 

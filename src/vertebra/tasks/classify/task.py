@@ -26,6 +26,12 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     return to_image(decoded, geometry, size)
 
 
+def _temper(decoded: Any, labels: ClassifyLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_classes
+
+    return temper_classes(decoded, labels.multilabel, temperature)
+
+
 def _metric(labels: ClassifyLabels) -> TaskMetric:
     from vertebra.tasks.classify.metrics import build_metric
 
@@ -53,5 +59,6 @@ CLASSIFY = Task(
     default_parts={"decoder": "linear"},
     merge_crops=merge_crops,
     mixing=ClassifyMixing(),
+    temper=_temper,
     diagnoser=_diagnoser,
 )

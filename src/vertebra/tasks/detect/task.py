@@ -28,6 +28,12 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     return to_image(decoded, geometry, size)
 
 
+def _temper(decoded: Any, labels: DetectLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_scores
+
+    return temper_scores(decoded, temperature)
+
+
 def _metric(labels: DetectLabels) -> TaskMetric:
     from vertebra.tasks.detect.metrics import build_metric
 
@@ -60,5 +66,6 @@ DETECT = Task(
     merge_crops=merge_crops,
     mixing=DetectMixing(),
     tv_tensors=DetectTVTensors(),
+    temper=_temper,
     diagnoser=_diagnoser,
 )

@@ -35,6 +35,12 @@ def _class_map(decoded: Any, geometry: Any, size: Any) -> Any:
     return class_map(decoded, geometry, size)
 
 
+def _temper(decoded: Any, labels: SegmentLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_classes
+
+    return temper_classes(decoded, labels.multilabel, temperature)
+
+
 def _metric(labels: SegmentLabels) -> TaskMetric:
     from vertebra.tasks.segment.metrics import build_metric
 
@@ -67,5 +73,7 @@ SEGMENT = Task(
     mask_colors=mask_colors,
     mixing=SegmentMixing(),
     tv_tensors=SegmentTVTensors(),
+    threshold_in_decoding=True,
+    temper=_temper,
     diagnoser=_diagnoser,
 )
