@@ -43,6 +43,7 @@ LAYERS = [
     ["evaluation"],
     ["training"],
     ["export"],
+    ["calibration"],
     ["testing"],
     ["api"],
     ["loading"],

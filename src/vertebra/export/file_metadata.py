@@ -70,8 +70,8 @@ def output_types(model: VisionModel) -> list[str]:
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
-    """How to decode the outputs of a branch: the largest score or all above a threshold, or the stored ones by class; and the post-processing
-    in the graph."""
+    """How to decode the outputs of a branch: the largest score, or all above a threshold or above that of their class; and the
+    post-processing in the graph."""
     postprocess = model.branch(name).decoder.postprocess
     done = (
         {"postprocess": dataclasses.asdict(postprocess)}

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.crops import Crops
     from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
+    from vertebra.tasks.object_scores import Confidences, ObjectScores
     from vertebra.tasks.picture import ImageLike
 
 
@@ -120,6 +121,10 @@ class Task:
         temper: returns decoded outputs whose scores are rescaled by a temperature, from these outputs as tensors, the label
             specification and the temperature, see `vertebra.tasks.temperature`; None for a task whose scores are no
             probabilities.
+        object_scores: returns the scores that decide about the objects of an image, from its prediction with all scores and its
+            annotation; None for a task without such thresholds.
+        confidences: returns predicted probabilities with what is right, from the same, with probabilities where predictions can
+            keep them; not None for a task with ``temper``.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
         diagnoser: returns a new `vertebra.tasks.diagnosis.Diagnoser` for a label specification; None for a task without one.
         more_metrics: metrics that are shown beside ``monitor`` where there is room for a few.
@@ -149,6 +154,8 @@ class Task:
     tv_tensors: TVTensors | None = None
     threshold_in_decoding: bool = False
     temper: Callable[[Any, Any, float], Any] | None = None
+    object_scores: Callable[[Any, Any], ObjectScores] | None = None
+    confidences: Callable[[Any, Any], Confidences] | None = None
     diagnoser: Callable[[Any], Diagnoser] | None = None
     more_metrics: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.mixing import ClassifyMixing
+from vertebra.tasks.classify.object_scores import confidences, object_scores
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.similarity import similarity
 from vertebra.tasks.classify.tta import ClassifyTTA
@@ -61,4 +62,6 @@ CLASSIFY = Task(
     mixing=ClassifyMixing(),
     temper=_temper,
     diagnoser=_diagnoser,
+    object_scores=object_scores,
+    confidences=confidences,
 )

@@ -9,6 +9,7 @@ from vertebra.tasks.detect.crops import merge_crops
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.mixing import DetectMixing
+from vertebra.tasks.detect.object_scores import confidences, object_scores
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.similarity import similarity
 from vertebra.tasks.detect.tiles import DetectTiles
@@ -68,4 +69,6 @@ DETECT = Task(
     tv_tensors=DetectTVTensors(),
     temper=_temper,
     diagnoser=_diagnoser,
+    object_scores=object_scores,
+    confidences=confidences,
 )

@@ -10,6 +10,7 @@ from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.draw import mask_colors
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.mixing import SegmentMixing
+from vertebra.tasks.segment.object_scores import confidences
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.similarity import similarity
 from vertebra.tasks.segment.tiles import SegmentTiles
@@ -76,4 +77,5 @@ SEGMENT = Task(
     threshold_in_decoding=True,
     temper=_temper,
     diagnoser=_diagnoser,
+    confidences=confidences,
 )
