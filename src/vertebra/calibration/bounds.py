@@ -1,6 +1,7 @@
 """Tests of a mean on independent images, valid for any number of images (numpy only).
 
-A test asks whether the mean of numbers from 0 to 1 is above a limit, and answers no wrongly with a probability of at most ``error``.
+A test asks whether the mean of numbers from 0 to 1 is above a limit; it wrongly answers no with a probability of at most
+``error``.
 """
 
 from __future__ import annotations

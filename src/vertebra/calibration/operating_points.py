@@ -1,9 +1,9 @@
 """Thresholds whose share of missed objects is bounded with a chosen probability (numpy only).
 
 Angelopoulos et al., Learn then Test: Calibrating Predictive Algorithms to Achieve Risk Control, AOAS 2025, arXiv 2110.01052, with
-fixed-sequence testing: the share of missed objects can only grow with the threshold, so thresholds are tested from the lowest one up,
-each at the full level, and the last one before the first that fails is taken. Nothing is assumed but that the images for calibration
-and those of later are independent draws of one kind. The promise is for each class by itself.
+fixed-sequence testing: the share of missed objects can only grow with the threshold, so thresholds are tested from the lowest one
+up, each at the full level, and the last one before the first that fails is taken. Nothing is assumed but that the images for
+calibration and later ones are independent draws of one kind. The promise is for each class by itself.
 
 Of classes of images the test is exact, so the threshold is an order statistic of the scores of images of the class. Of objects the
 image is the unit, since the objects of an image resemble each other: the mean, over images with such objects, of the share that is
