@@ -29,7 +29,7 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision", "wrong_labels", "calibration")
+WITH_DATA = ("decoders", "precision", "wrong_boxes", "wrong_labels", "calibration")
 """Those that must be told which data set; they are run by themselves."""
 
 

@@ -10,8 +10,12 @@ The last rows are the loaders of the tasks with the default augmentation.
 from __future__ import annotations
 
 import ctypes
+import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +29,18 @@ from benchmarks import torchvision_loading
 from benchmarks.measure import in_turns, milliseconds
 from benchmarks.report import Columns, Row, finish, options, set_threads
 from vertebra.config import Config
+from vertebra.data.augmentation.crop_windows import crop_window
 from vertebra.data.open_datasets import open_split
 from vertebra.data.transforms import cut
 from vertebra.demo.files import SceneCounts, write_scenes
 from vertebra.demo.scenes import SceneStyle
+from vertebra.layers.normalize import normalize
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image
+from vertebra.recipe.augment import Augment
 from vertebra.training.loaders import RunData
+from vertebra.training.resolved_config import resolved_config
 
 TASKS = {"animals": "linear", "boxes": "fcos", "regions": "upsample"}
 BATCH = 8
@@ -45,7 +53,12 @@ FLIPS = {"name": "none", "horizontal_flip": 0.5}
 
 
 def loader(
-    data: Path, decoder: str, size: tuple[int, int], augment: Mapping[str, Any] | None = None, reduced: bool = True
+    data: Path,
+    decoder: str,
+    size: tuple[int, int],
+    augment: Mapping[str, Any] | None = None,
+    reduced: bool = True,
+    cache: str | None = None,
 ) -> RunData:
     """What gives the batches of a data set.
 
@@ -55,17 +68,28 @@ def loader(
         size: (height, width) of the canvas.
         augment: as in a config; None for the default.
         reduced: whether JPEG files are decoded at a reduced scale where that is enough.
+        cache: where decoded images are kept; None for nowhere.
     """
-    train: dict[str, Any] = {"batch_size": BATCH, "image_size": list(size), "workers": 0, "reduced_decoding": reduced}
-    if augment is not None:
-        train["augment"] = dict(augment)
+    train: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": BATCH,
+        "accumulate": 1,
+        "evaluate_every": 1,
+        "image_size": list(size),
+        "workers": 0,
+        "reduced_decoding": reduced,
+        "cache": cache,
+        "augment": {"name": "default", **(augment or {})},
+    }
     model = {"backbone": "resnet10t", "decoder": decoder}
-    config = Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark")
+    config = resolved_config(Config.from_raw({"data": str(data), "model": model, "train": train}, "benchmark"))
     opened = open_split(config, "train")
     branch = next(iter(config.model.branches))
     classes = list(opened.labels[branch].classes)
     built = vertebra.create_model("resnet10t", decoder=decoder, classes=classes, image_size=size)
-    return RunData(built, config.train, opened.sources, [])
+    opened_data = RunData(built, config.train, opened.sources, [])
+    opened_data.open_cache()
+    return opened_data
 
 
 def write_photos(root: Path, count: int, quality: int, photos: Path | None) -> list[Path]:
@@ -130,20 +154,36 @@ def check_pixels(path: Path) -> None:
     assert (whole.int() - resized.int()).abs().max() <= 1
 
 
+def crops(side: int) -> Callable[[tuple[int, int]], tuple[int, int, int, int]]:
+    """What draws the crops (top, left, height, width) of images of (height, width), as our side does."""
+    options = {name: value for name, value in CROPS.items() if name != "name"}
+    augment, resize_spec = Augment.from_options("none", options), ResizeSpec((side, side), "center_crop")
+    draw = np.random.default_rng(0)
+
+    def crop(size: tuple[int, int]) -> tuple[int, int, int, int]:
+        window = crop_window(resize_spec, size, augment, draw)
+        return window.top, window.left, window.height, window.width
+
+    return crop
+
+
 def normalized(data: RunData) -> Callable[[], None]:
     """An epoch of batches, normalized as the model's first layer does it."""
     mean, std = (
-        255 * torch.tensor(values)[:, None, None] for values in (torchvision_loading.MEAN, torchvision_loading.STD)
+        255 * torch.tensor(values)[None, :, None, None]
+        for values in (torchvision_loading.MEAN, torchvision_loading.STD)
     )
 
     def run() -> None:
         for [batch] in data.train_dataloader():
-            (batch.images.float() - mean) / std
+            normalize(batch.images, mean, std)
 
     return run
 
 
-def beside_torchvision(images: int, repeats: int, quality: int, photos: Path | None) -> list[Row]:
+def beside_torchvision(
+    images: int, repeats: int, quality: int, photos: Path | None, clock: Callable[[], float] = time.perf_counter
+) -> list[Row]:
     """A row for each work that torchvision's users do too.
 
     Args:
@@ -151,6 +191,7 @@ def beside_torchvision(images: int, repeats: int, quality: int, photos: Path | N
         repeats: epochs that count.
         quality: of the JPEG files.
         photos: a folder with photographs; None for drawn scenes.
+        clock: seconds.
     """
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -161,7 +202,7 @@ def beside_torchvision(images: int, repeats: int, quality: int, photos: Path | N
         works: dict[str, tuple[RunData, Any]] = {
             f"{side}, {'reduced decoding' if reduced else 'same pixels'}": (
                 loader(classes, "linear", (side, side), CROPS, reduced),
-                theirs.classification(paths, side, BATCH),
+                theirs.classification(paths, side, BATCH, crops(side)),
             )
             for side, reduced in ((224, False), (224, True), (128, False), (128, True))
         }
@@ -170,8 +211,18 @@ def beside_torchvision(images: int, repeats: int, quality: int, photos: Path | N
             loader(root / "voc", "fcos", DETECTION, FLIPS, False),
             theirs.detection(paths, BOXES, DETECTION, BATCH),
         )
+        for cache in ("memory", "disk"):
+            works[f"classes at 224, cache: {cache}"] = (
+                loader(classes, "linear", (224, 224), CROPS, cache=cache),
+                theirs.classification(paths, 224, BATCH, crops(224)),
+            )
+            works[f"boxes at 384x512, cache: {cache}"] = (
+                loader(root / "voc", "fcos", DETECTION, FLIPS, cache=cache),
+                theirs.detection(paths, BOXES, DETECTION, BATCH),
+            )
         for work, (data, peer) in works.items():
-            seconds = in_turns({"ours": normalized(data), "peer": lambda peer=peer: list(peer)}, repeats)  # type: ignore[misc]
+            sides: dict[str, Callable[[], object]] = {"ours": normalized(data), "peer": partial(list, peer)}
+            seconds = in_turns(sides, repeats, clock=clock)
             count = BATCH * len(data.train_dataloader())
             rows.append(
                 {
@@ -186,13 +237,16 @@ def beside_torchvision(images: int, repeats: int, quality: int, photos: Path | N
     return rows
 
 
-def compare(images: int, repeats: int, size: tuple[int, int] = SIZE) -> list[Row]:
+def compare(
+    images: int, repeats: int, size: tuple[int, int] = SIZE, clock: Callable[[], float] = time.perf_counter
+) -> list[Row]:
     """A row for each data set: scenes as a folder of classes, as VOC and as masks.
 
     Args:
         images: of each data set.
         repeats: epochs that count.
         size: (height, width) of the scenes.
+        clock: seconds.
     """
     counts = SceneCounts(classes=images, boxes=images, masks=images, val=1, test=1)
     with tempfile.TemporaryDirectory() as name:
@@ -201,6 +255,7 @@ def compare(images: int, repeats: int, size: tuple[int, int] = SIZE) -> list[Row
         seconds = in_turns(
             {task: lambda data=data: list(data.train_dataloader()) for task, data in loaders.items()},  # type: ignore[misc]
             repeats,
+            clock=clock,
         )
         steps = {task: len(data.train_dataloader()) for task, data in loaders.items()}
     spans = milliseconds(seconds)
@@ -208,6 +263,18 @@ def compare(images: int, repeats: int, size: tuple[int, int] = SIZE) -> list[Row
         {"name": task, "milliseconds": spans[task], "images_a_second": BATCH * steps[task] / seconds[task].median}
         for task in loaders
     ]
+
+
+@contextmanager
+def cache_at(folder: Path) -> Iterator[None]:
+    """With the user's cache folder at another one."""
+    before = os.environ.get("VERTEBRA_CACHE")
+    os.environ["VERTEBRA_CACHE"] = str(folder)
+    yield
+    if before is None:
+        del os.environ["VERTEBRA_CACHE"]
+    else:
+        os.environ["VERTEBRA_CACHE"] = before
 
 
 def keep_memory() -> None:
@@ -228,7 +295,9 @@ COLUMNS: Columns = {
 }
 NOTES = (
     "One process, batches of eight. With a ratio: JPEG files of 480x640 to normalized batches. Without: scenes of 480x640 as PNG "
-    "onto 320x416, default augmentation. The C library keeps freed memory (mallopt), for both sides.",
+    "onto 320x416, default augmentation. The C library keeps freed memory (mallopt), for both sides. With --threads 1 the seconds "
+    "are the processor's, which other work on the machine disturbs less. Both sides draw the same crops. With a cache, the first "
+    "epoch, which fills it, does not count.",
 )
 
 
@@ -241,8 +310,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     set_threads(given.threads)
     keep_memory()
-    rows = beside_torchvision(given.images, given.repeats, given.quality, given.photos)
-    finish("loading", rows + compare(given.images, given.repeats), COLUMNS, given, NOTES)
+    clock = time.thread_time if given.threads == 1 else time.perf_counter
+    with tempfile.TemporaryDirectory() as name, cache_at(Path(name)):
+        rows = beside_torchvision(given.images, given.repeats, given.quality, given.photos, clock)
+        rows += compare(given.images, given.repeats, clock=clock)
+    finish("loading", rows, COLUMNS, given, NOTES)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.measure import waiting
-from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.model import VisionModel
 from vertebra.tasks.classify.targets import ClassifyTargets
 from vertebra.tasks.detect.targets import DetectTargets
 from vertebra.tasks.segment.targets import SegmentTargets
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer
 
@@ -37,17 +37,18 @@ class Trained(NamedTuple):
 
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
+ONE_EPOCH = {"epochs": 1, "batch_size": 1, "accumulate": 1, "evaluate_every": 1}
 
 
-def recipe(device: str = "cpu", **options: Any) -> TrainConfig:
+def recipe(device: str = "cpu", **options: Any) -> ResolvedTrain:
     """AdamW as a plain loop has it, in float32; without the moving average and the cut of gradients, which plain loops have not."""
     plain = {"precision": "32", "ema": None, "clip_norm": None}
-    return TrainConfig.model_validate({**default_recipe(device).model_dump(), **plain, **options})
+    return ResolvedTrain.model_validate({**default_recipe(device).model_dump(), **plain, **options})
 
 
-def default_recipe(device: str = "cpu") -> TrainConfig:
+def default_recipe(device: str = "cpu") -> ResolvedTrain:
     """What a user gets who sets nothing, on a device."""
-    return TrainConfig.model_validate({"accelerator": ACCELERATORS[device], "devices": 1, "epochs": 1})
+    return ResolvedTrain.model_validate({"accelerator": ACCELERATORS[device], "devices": 1, **ONE_EPOCH})
 
 
 def batch_of(task: str, images: Tensor, ground_truth: Any) -> Batch:
@@ -70,7 +71,7 @@ def batch_of(task: str, images: Tensor, ground_truth: Any) -> Batch:
 
 
 def train(
-    model: VisionModel, batch: Batch, how: TrainConfig, steps: int, between: Callable[[], object] = lambda: None
+    model: VisionModel, batch: Batch, how: ResolvedTrain, steps: int, between: Callable[[], object] = lambda: None
 ) -> Trained:
     """Trains a model on one batch again and again, as `vertebra.train` does it.
 

@@ -38,9 +38,28 @@ class Photos(Dataset[Any]):
         return self.transform(Image.open(self.paths[row]).convert("RGB"), self.targets[row])
 
 
-def classification(paths: Sequence[Path], side: int, batch: int) -> DataLoader[Any]:
+class RandomCrop:
+    """``RandomResizedCrop`` with crops that are drawn as ours, which are larger by a fifth: torchvision draws again what is
+    larger than the image along one axis, and we cut it off.
+
+    Args:
+        side: of the result.
+        draw: draws a crop (top, left, height, width) of an image of (height, width).
+    """
+
+    def __init__(self, side: int, draw: Callable[[tuple[int, int]], tuple[int, int, int, int]]) -> None:
+        self.side, self.draw = side, draw
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        """A random crop, resized."""
+        return v1.functional.resized_crop(image, *self.draw((image.height, image.width)), [self.side, self.side])
+
+
+def classification(
+    paths: Sequence[Path], side: int, batch: int, draw: Callable[[tuple[int, int]], tuple[int, int, int, int]]
+) -> DataLoader[Any]:
     """Batches of random resized crops, mirrored, normalized (transforms v1)."""
-    chain = v1.Compose([v1.RandomResizedCrop(side), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)])
+    chain = v1.Compose([RandomCrop(side, draw), v1.RandomHorizontalFlip(), v1.ToTensor(), v1.Normalize(MEAN, STD)])
     data = Photos(paths, [0] * len(paths), lambda image, target: (chain(image), target))
     return DataLoader(data, batch_size=batch)
 

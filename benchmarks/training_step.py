@@ -28,9 +28,9 @@ from benchmarks.ours import batch_of, default_recipe, recipe, train
 from benchmarks.pairs import CLOSE, in_our_terms
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.synthetic import canvases, ground_truth
-from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.weights.importing import assemble
 
 WARM = 2
@@ -160,7 +160,7 @@ def compare(name: str, case: ParityCase, repeats: int, device: str = "cpu", batc
     return row
 
 
-def recipes(device: str = "cpu") -> dict[str, TrainConfig]:
+def recipes(device: str = "cpu") -> dict[str, ResolvedTrain]:
     """The ways in which ours are trained, by name."""
     found = {"fp32": recipe(device)}
     if has_bf16(device):
@@ -169,7 +169,7 @@ def recipes(device: str = "cpu") -> dict[str, TrainConfig]:
 
 
 def one_way(
-    work: Work, how: TrainConfig, images: Tensor, true: Any, repeats: int, device: str
+    work: Work, how: ResolvedTrain, images: Tensor, true: Any, repeats: int, device: str
 ) -> tuple[tuple[float, float], Spent, Spent, str]:
     """Steps of the peer and of ours by a recipe, in turns, from the weights that they have.
 

@@ -134,7 +134,8 @@ def train_once(model: Model, folder: Path) -> None:
     from vertebra.data.loaders import build_loader
     from vertebra.data.open import open_data
     from vertebra.data.sampler import MixSampler
-    from vertebra.data.samples import MixedData, Source
+    from vertebra.data.samples import MixedData
+    from vertebra.data.sources import Source
     from vertebra.data.transforms import Augment
 
     index = open_data(folder, "detect", "train", format="coco")

@@ -35,7 +35,14 @@ def test_the_table_of_places_names_what_exists() -> None:
     paths = re.findall(r"`([\w/]+(?:/|\.py))`", table)
     assert len(paths) > 40
     root = Path(vertebra.__file__).parent
-    shared = ("metrics.py", "predictions.py", "tiles.py", "tta.py", "from_annotations.py")  # in the folder of each task
+    shared = (
+        "metrics.py",
+        "predictions.py",
+        "tiles.py",
+        "tta.py",
+        "from_annotations.py",
+        "diagnosis.py",
+    )  # in the folder of each task
     for path in paths:
         folders = [root / "tasks" / "detect"] if path in shared else [root, root.parents[1]]
         assert any((folder / path).exists() for folder in folders), path

@@ -7,9 +7,9 @@ import torch
 
 from vertebra import create_model
 from vertebra.backbones import TimmBackbone
-from vertebra.config import TrainConfig
 from vertebra.model import VisionModel
 from vertebra.testing.synthetic import fake_targets
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.trainer import make_trainer
 
 NAME = "mobilenetv2_035"  # its last convolution, body.conv_head, is for the embedding only
@@ -95,5 +95,11 @@ def test_parameters_that_another_model_needs_do_not_stop_distributed_training(
     model = build(NAME, "segment")
     if shared:
         build(model.backbone, "classify")
-    make_trainer(TrainConfig(devices=2, accelerator="cpu", precision="32"), [], model)
+    make_trainer(
+        ResolvedTrain(
+            epochs=1, batch_size=4, accumulate=1, evaluate_every=1, devices=2, accelerator="cpu", precision="32"
+        ),
+        [],
+        model,
+    )
     assert chosen == [strategy]

@@ -223,8 +223,8 @@ class Run(os.PathLike[str]):
     """A finished training run. It can be used as the path of its folder: ``run / "metrics.csv"``, ``vertebra.load(run)``.
 
     Args:
-        folder: the run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``,
-            ``metrics.csv``, ``run.json`` and ``report.html``.
+        folder: the run folder, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt`` and
+            ``previous.ckpt`` (to resume from), ``metrics.csv``, ``run.json`` and ``report.html``.
     """
 
     def __init__(self, folder: Source) -> None:

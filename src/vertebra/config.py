@@ -22,6 +22,7 @@ from vertebra.validation import validate
 from vertebra.yaml_files import override as override  # part of this module's interface
 from vertebra.yaml_files import read_raw as read_raw
 
+AUTO = "auto"  # the augmentation of the recipe
 MANY = 1_000_000
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -197,17 +198,21 @@ class DataConfig(_Strict):
 
 
 class TrainConfig(_Strict):
-    """Options of training. The defaults suit most models.
+    """Options of training. The defaults suit most models; those that depend on the data are chosen when a run starts, and
+    stored in its config, see `vertebra.recipe.choices`.
 
     Attributes:
-        epochs: passes over the data.
-        batch_size: images per process in a micro batch; a step has ``accumulate`` of them.
-        image_size: (height, width) of the canvas in pixels; default: from the data.
+        recipe: how long and how large: "fast", "default" or "best"; see `vertebra.recipe.defaults`.
+        epochs: passes over the data; default: by the number of steps that so many images need.
+        batch_size: images per process in a micro batch; a step has ``accumulate`` of them. Default: by the number of images, or
+            as many as fit into memory.
+        image_size: (height, width) of the canvas in pixels; default: from the sizes of images and objects.
         resize: how images are resized to the canvas; default: center_crop if all branches classify, else letterbox.
         scale: the range of images of more than 8 bits: "auto", the number of white (255, 65535), or [low, high]; see
             `vertebra.preprocess.number_range`.
         reduced_decoding: decode JPEG files at 1/2, 1/4 or 1/8 of their size where augmentation shows them smaller than that.
-        augment: a preset, "none", "light", "default" or "strong", by name or with options:
+        cache: keep decoded images for later epochs, in "memory" or on "disk"; null for no; see `vertebra.data.open_cache`.
+        augment: a preset, "auto" (the recipe's), "none", "light", "default" or "strong", by name or with options:
             ``{name: strong, vertical_flip: 0.5}``; the options are those of `vertebra.recipe.augment.Augment`. From Python also
             a transform, such as a ``Compose`` of ``torchvision.transforms.v2``; see
             `vertebra.data.augmentation.user_transform`.
@@ -218,19 +223,20 @@ class TrainConfig(_Strict):
         layer_decay: factor of the learning rate from each layer of a pretrained backbone to the one before it, so that early
             layers change less; 1 for none.
         freeze_backbone: share of the steps, at the beginning, in which a pretrained backbone is frozen, with its running
-            statistics; its learning rate then rises anew over the warm-up.
+            statistics; its learning rate then rises anew over the warm-up; default: by the tasks.
         weight_decay: default: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's default; not for norms, biases and other
             vectors.
         lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by name or with
             options: ``{name: cosine, end: 0.1}``; see `vertebra.recipe.lr_schedule`.
         warmup: part of all steps in which the learning rate rises from 0.
         clip_norm: largest norm of the gradient; null for no clipping.
-        accumulate: micro batches in a step.
+        accumulate: micro batches in a step; default: so many that a step has the images that the recipe chose, else 1.
         ema: decay of the moving average of the weights, which is evaluated and saved; null for none.
         precision: "auto" (mixed if the device is faster with it), "32", "bf16-mixed" or "16-mixed".
         monitor: the metric that selects the best weights ("boxes/map"); default: the mean of the branches' main metrics.
         patience: evaluations without improvement after which training stops; null for never.
-        evaluate_every: epochs between evaluations.
+        evaluate_every: epochs between evaluations; the last epoch is always evaluated. Default: so many that evaluations take
+            little of the time.
         save_every_minutes: how often the state is saved within an epoch, in addition to each epoch's end.
         workers: loader processes; default: by the number of CPUs.
         seed: of all random numbers.
@@ -239,28 +245,30 @@ class TrainConfig(_Strict):
         devices, num_nodes, strategy, accelerator: options of Lightning.
     """
 
-    epochs: int = Field(default=20, ge=1, le=MANY)
-    batch_size: int = Field(default=16, ge=1, le=MANY)
+    recipe: Literal["fast", "default", "best"] = "default"
+    epochs: int | None = Field(default=None, ge=1, le=MANY)
+    batch_size: int | None = Field(default=None, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
     scale: str | float | list[float] = "auto"
     reduced_decoding: bool = True
-    augment: PartConfig = PartConfig(name="default")
+    cache: Literal["memory", "disk"] | None = None
+    augment: PartConfig = PartConfig(name=AUTO)
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
     backbone_lr: float = Field(default=0.3, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    freeze_backbone: float = Field(default=0.0, ge=0, lt=1)
+    freeze_backbone: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
     lr_schedule: PartConfig = PartConfig(name="cosine")
     warmup: float = Field(default=0.05, ge=0, lt=1)
     clip_norm: float | None = Field(default=5.0, gt=0)
-    accumulate: int = Field(default=1, ge=1, le=MANY)
+    accumulate: int | None = Field(default=None, ge=1, le=MANY)
     ema: float | None = Field(default=0.998, gt=0, lt=1)
     precision: Literal["auto", "32", "bf16-mixed", "16-mixed"] = "auto"
     monitor: str | None = Field(default=None, min_length=1)
     patience: int | None = Field(default=None, ge=1, le=MANY)
-    evaluate_every: int = Field(default=1, ge=1, le=MANY)
+    evaluate_every: int | None = Field(default=None, ge=1, le=MANY)
     save_every_minutes: float = Field(default=10.0, gt=0)
     workers: int | None = Field(default=None, ge=0)
     seed: int = Field(default=0, ge=0, lt=2**63)
@@ -297,7 +305,7 @@ class TrainConfig(_Strict):
         from vertebra.recipe.augment import Augment
 
         if not value.is_object:
-            Augment.from_options(value.name, value.options)
+            Augment.from_options("default" if value.name == AUTO else value.name, value.options)
         elif value.options:
             raise ValueError("a transform that was given as an object has no options")
         return value

@@ -69,20 +69,31 @@ def let_threads_sleep() -> None:
 def cpu_quota(root: Path = ROOT) -> float | None:
     """The CPU quota of this process's control groups, in CPUs (Docker's ``--cpus``, Kubernetes' limits); None: no limit."""
     limits = [
-        limit
-        for version, mount, group in _groups(root)
-        for folder in (mount, *_folders_to(mount, group))
-        if (limit := _limit(version, folder)) is not None
+        limit for version, folder in control_folders(root, "cpu") if (limit := _limit(version, folder)) is not None
     ]
     return min(limits, default=None)
 
 
-def _groups(root: Path) -> list[tuple[int, Path, str]]:
-    """The control groups that may limit the CPU: their version, where they are mounted, and the path below."""
+def control_folders(root: Path, controller: str) -> list[tuple[int, Path]]:
+    """The folders of the control groups that may limit this process, each with its version.
+
+    Args:
+        root: the folder of ``proc`` and ``sys``.
+        controller: "cpu" or "memory".
+    """
+    return [
+        (version, folder)
+        for version, mount, group in _groups(root, controller)
+        for folder in (mount, *_folders_to(mount, group))
+    ]
+
+
+def _groups(root: Path, controller: str) -> list[tuple[int, Path, str]]:
+    """The control groups with a controller: their version, where they are mounted, and the path below."""
     group_paths = {}
     for line in _lines(root / "proc/self/cgroup"):
         number, controllers, path = line.split(":", 2)
-        if number == "0" or "cpu" in controllers.split(","):
+        if number == "0" or controller in controllers.split(","):
             group_paths[2 if number == "0" else 1] = path
     groups = []
     for line in _lines(root / "proc/self/mountinfo"):
@@ -90,7 +101,7 @@ def _groups(root: Path) -> list[tuple[int, Path, str]]:
         mount_root, mount_point = fields.split()[3:5]
         system, _, options = kind.split(maxsplit=2)
         version = {"cgroup2": 2, "cgroup": 1}.get(system)
-        if version in group_paths and (version == 2 or "cpu" in options.split(",")):
+        if version in group_paths and (version == 2 or controller in options.split(",")):
             path = group_paths[version]
             inside = path.removeprefix(mount_root) if mount_root != "/" and path.startswith(mount_root) else path
             groups.append((version, root / mount_point.lstrip("/"), inside))

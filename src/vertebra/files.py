@@ -33,11 +33,12 @@ _SENTENCES = {
     errno.ENOMEM: "not enough memory; close other programs, or use smaller batches",
 }
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
+_NO_SYNC = frozenset({errno.EINVAL, errno.EBADF, errno.ENOTSUP, errno.ENOSYS})  # network file systems, for a folder
 _LOCKED_BYTE = (
     1 << 30
 )  # Windows' locks also block reading the locked bytes: this one is after the end of any locked file
 _MAX_NAME = 120
-_PARTIAL = ".partial-"
+PARTIAL = ".partial-"
 
 
 def cache_folder() -> Path:
@@ -64,7 +65,7 @@ def os_error_sentence(error: OSError, path: str | Path | None = None) -> str:
     """
     named = error.filename if isinstance(error.filename, str | bytes | os.PathLike) else path
     where = None if named is None else os.fsdecode(named)
-    if where is not None and path is not None and Path(where).name.startswith(_PARTIAL):
+    if where is not None and path is not None and Path(where).name.startswith(PARTIAL):
         where = str(path)  # the user does not know the temporary name
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         blocking = None if where is None else file_in_the_way(Path(where))
@@ -105,16 +106,45 @@ def os_errors_as_run_errors(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, synced: bool = False) -> Iterator[Path]:
     """A temporary file in the same folder, which replaces the file at the end. After an error it is removed, and an existing file
     is unchanged.
+
+    Args:
+        path: the file.
+        synced: whether the content is on the disk before the name is, so that also a power cut leaves the old or the new file.
 
     Raises:
         RunError: an error of the operating system.
     """
     with os_errors_as_run_errors(path), _temporary(path.parent, path.suffix) as part:
         yield part
+        if synced:
+            with part.open("rb+") as file:
+                sync_file(file)
         part.replace(path)
+        if synced:
+            sync_folder(path.parent)
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Waits until the content of an open file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, where the system can."""
+    if os.name == "nt":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(number)
 
 
 def save_under_free_name(folder: Path, stem: str, suffix: str, content: bytes) -> Path:
@@ -163,7 +193,7 @@ def take_name(part: Path, target: Path) -> bool:
 
 def temporary_name(folder: Path, suffix: str) -> Path:
     """A unique hidden name in a folder."""
-    return folder / f"{_PARTIAL}{os.urandom(6).hex()}{suffix}"
+    return folder / f"{PARTIAL}{os.urandom(6).hex()}{suffix}"
 
 
 class FileLock:

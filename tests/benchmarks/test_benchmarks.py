@@ -38,11 +38,15 @@ from benchmarks import (  # noqa: E402
     synthetic,
     training_step,
     waiting,
+    wrong_boxes,
     wrong_labels,
 )
 from benchmarks.measure import in_turns, spent  # noqa: E402
 from benchmarks.synthetic import canvases, ground_truth  # noqa: E402
 from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
+from vertebra.tasks.detect.annotation import DetectAnnotation  # noqa: E402
+from vertebra.tasks.detect.labels import DetectLabels  # noqa: E402
+from vertebra.tasks.detect.types import DetectPrediction  # noqa: E402
 
 SMALL = (64, 64)
 
@@ -347,3 +351,19 @@ def test_wrong_labels_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = wrong_labels.compare(Path("set"), None, None, 2)
     assert [row["share"] for row in rows] == [0.05, 0.05, 0.1, 0.1] and min(rows[0]["recalls"]) == 1
     assert report.table(rows, wrong_labels.COLUMNS).startswith("| data | images | probe's accuracy | exchanged |")
+
+
+def test_wrong_boxes_are_listed() -> None:
+    corners = 200 * np.arange(10, dtype=np.float32)[:, None] + np.array([0, 5], dtype=np.float32)
+    boxes = np.concatenate([corners, corners + 50], axis=1)
+    ids = np.arange(10) % 2
+    scores = np.full(10, 0.9, dtype=np.float32)
+    predictions = [DetectPrediction(boxes, scores, ids, DetectLabels(("a", "b")))] * 4
+    annotations = [DetectAnnotation(boxes, ids, np.zeros(10, dtype=bool))] * 4
+    changed, damages = wrong_boxes.damaged(annotations, 2, 0.05, 0)
+    assert [damage.kind for damage in damages] == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert sum(len(each.labels) for each in changed) == 40 and (annotations[0].boxes == boxes).all()
+    measured = wrong_boxes.measure(predictions, annotations, 0.05, 0)
+    assert measured["all"] >= 0.75 and measured["taken away"] == measured["another class"] == measured["added"] == 1
+    row = {"data": "set", "images": 4, "objects": 40, "share": 0.05, "repeats": [measured]}
+    assert report.table([row], wrong_boxes.columns()).startswith("| data | images | objects | damaged in each way |")

@@ -48,7 +48,19 @@ def images(scenes: Path) -> Path:
 def test_version_and_help(vertebra_command: Command) -> None:
     assert vertebra_command("--version").out.strip() == vertebra.__version__
     shown = vertebra_command("--help").out
-    for command in ("demo", "import", "train", "eval", "predict", "export", "describe", "parts", "data", "report"):
+    for command in (
+        "demo",
+        "import",
+        "train",
+        "eval",
+        "predict",
+        "export",
+        "describe",
+        "parts",
+        "data",
+        "runs",
+        "report",
+    ):
         assert command in shown
 
 

@@ -88,8 +88,9 @@ def test_a_full_disk_ends_training_in_one_line(
         "train", "--data", scenes / "boxes", "--task", "detect", "--backbone", "resnet10t", "--pretrained", "false",
         "--epochs", 1, "--image-size", 32, "--out", tmp_path / "run", "train.workers=0",
     )  # fmt: skip
-    assert f"{tmp_path / 'run'}/model.safetensors: the file would be larger" in one_line(ended)
-    assert not (tmp_path / "run").exists(), "nothing was saved, and so nothing blocks the name"
+    assert f"{tmp_path / 'run'}/last.ckpt: the file would be larger" in one_line(ended)
+    assert "epoch" not in ended.err.partition("training:")[2], "the first state is written before the first step"
+    assert not (tmp_path / "run").exists(), "nothing was trained, and so nothing blocks the name"
 
 
 def test_the_older_weights_stay_whole(finished: Path, tmp_path: Path, limit: Callable[[int], None]) -> None:

@@ -82,7 +82,7 @@ def test_a_stopped_run_is_saved(
     """Kubernetes and `timeout` signal one process; a terminal and SLURM signal the loader processes too."""
     run, log = tmp_path / "run", tmp_path / "log"
     process = started(["train", str(endless), f"train.workers={workers}", "--out", str(run)])
-    wait_for((run / "last.ckpt").exists, process, log)
+    wait_for((run / "previous.ckpt").exists, process, log)  # the first state is saved before the first step
     before = torch.load(run / "last.ckpt", weights_only=True)["global_step"]
     if whole_group:
         os.killpg(process.pid, number)
@@ -98,7 +98,7 @@ def test_a_stopped_run_is_saved(
 def test_two_processes_stop_together_where_one_is_told_to(started: Start, endless: Path, tmp_path: Path) -> None:
     run, log = tmp_path / "run", tmp_path / "log"
     process = started(["train", str(endless), "train.devices=2", "train.accelerator=cpu", "--out", str(run)])
-    wait_for((run / "last.ckpt").exists, process, log)
+    wait_for((run / "previous.ckpt").exists, process, log)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 143, log.read_text()
     assert log.read_text().count("stopped; everything is saved") == 1 and "Traceback" not in log.read_text()

@@ -17,7 +17,8 @@ from vertebra.data.batches import collate
 from vertebra.data.check.run import check_data
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import read_image

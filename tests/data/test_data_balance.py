@@ -12,7 +12,8 @@ from vertebra.annotations.paths import path_column
 from vertebra.data.balance import MAX_FACTOR, draw_rows, repeat_factors
 from vertebra.data.index import Index
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.data.splits import fraction_rows
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment

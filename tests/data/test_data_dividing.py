@@ -171,6 +171,23 @@ def test_groups_by_an_attribute_of_the_objects(coco: Make, tmp_path: Path) -> No
     assert any(finding.kind == "split_groups" for finding in report.every)
 
 
+@pytest.mark.parametrize("points", [False, True])
+def test_groups_by_a_column_of_a_table_of_images(points: bool, tmp_path: Path, draw_scene: Make) -> None:
+    head = "image,nose_x,nose_y,Patient ID" if points else "image,label,Patient ID"
+    rows = [f"{n}.png,{'5,6' if points else 'ab'[n % 2]},P{n // 3}" for n in range(24)]
+    for number in range(24):
+        draw_scene(tmp_path / "set" / "images" / f"{number}.png", seed=f"{number}")
+    (tmp_path / "set" / "labels.csv").write_text("\n".join([head, *rows]))
+    divided = divide_data(tmp_path / "set", tmp_path / "lists", val=0.25, group_by="Patient ID")
+    assert "by column 'Patient ID': 8 groups of 24 images" in divided.notes
+    val = {int(Path(line).stem) // 3 for line in (tmp_path / "lists" / "val.txt").read_text().split()}
+    assert len(val) == 2 and divided.counts["val"]["images"] == 6
+    (finding,) = [
+        one for one in check_data(tmp_path / "set", group_by="patient_id").every if one.kind == "split_groups"
+    ]
+    assert finding.severity == "warning" and finding.count
+
+
 def test_a_given_test_split_stays(tmp_path: Path, draw_scene: Make) -> None:
     root = tmp_path / "set"
     for folder, count in {"train/cat": 10, "train/dog": 10, "test/cat": 3, "test/dog": 3}.items():

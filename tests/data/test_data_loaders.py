@@ -15,7 +15,8 @@ from vertebra.data.batches import Batch
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment
@@ -59,7 +60,7 @@ def test_any_number_of_workers_gives_the_same(animals: Path) -> None:
         state = torch.random.get_rng_state()
         assert same(first, list(helped))
         assert torch.equal(state, torch.random.get_rng_state())
-    assert len(alone) == len(first) == 4
+    assert len(alone) == len(first) == 5
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -69,11 +70,11 @@ def test_state_counts_what_was_handed_out(animals: Path, workers: int) -> None:
     whole = list(made_at(animals, 1))
     batches = iter(loader)
     seen = [next(batches), next(batches)]
-    assert loader.state_dict() == {"epoch": 1, "step": 2, "steps": 4}
+    assert loader.state_dict() == {"epoch": 1, "step": 2, "steps": 5}
     again = made(animals)
     again.load_state_dict(loader.state_dict())
     assert same(seen + list(again), whole)
-    assert again.state_dict()["step"] == 4
+    assert again.state_dict()["step"] == 5
     again.set_epoch(2)
     assert same(list(again), list(made_at(animals, 2)))
 
@@ -86,9 +87,9 @@ def made_at(root: Path, epoch: int) -> Loader:
 
 def test_chunks_are_micro_batches(animals: Path) -> None:
     steps = list(made(animals, chunks=2))
-    assert len(steps) == 4 and all([len(micro) for micro in step] == [2, 2] for step in steps)
+    assert len(steps) == 5 and all([len(micro) for micro in step] == [2, 2] for step in steps)
     assert all(isinstance(micro, Batch) for step in steps for micro in step)
-    assert [[len(micro) for micro in step] for step in made(animals, chunks=1)] == [[4]] * 4
+    assert [[len(micro) for micro in step] for step in made(animals, chunks=1)] == [[3], [3], [4], [3], [4]]
 
 
 def test_evaluation_has_truths_in_order(animals: Path) -> None:
@@ -106,7 +107,7 @@ def test_bad_images_are_counted_across_workers(animals: Path, workers: int) -> N
     loader = made(animals, workers)
     for epoch in range(3):
         loader.set_epoch(epoch)
-        assert sum(len(batch) for batch in loader) == 16
+        assert sum(len(batch) for batch in loader) == 17
     assert [note.split(" (")[0] for note in loader.dataset.notes()] == [
         f"1 image that could not be used was replaced by others: {bad.name}"
     ]
@@ -179,10 +180,10 @@ def trained(root: Path, callbacks: list[Any], resume: Path | None = None) -> lis
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("at", "in_epoch"), [(2, True), (6, True), (4, True), (4, False), (8, False)])
+@pytest.mark.parametrize(("at", "in_epoch"), [(2, True), (7, True), (5, True), (5, False), (10, False)])
 def test_lightning_resumes_exactly(animals: Path, tmp_path: Path, at: int, in_epoch: bool) -> None:
     whole = trained(animals, [])
-    assert len(whole) == len(set(whole)) == 12
+    assert len(whole) == len(set(whole)) == 15
     kept = tmp_path / "state.ckpt"
     assert trained(animals, [Keeper(kept, at, in_epoch)]) == whole[:at]
     assert trained(animals, [], kept) == whole[at:]

@@ -18,7 +18,8 @@ from vertebra.data.class_mapping import class_mapping
 from vertebra.data.loaders import build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.data.transforms import augment_onto, cut, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.crop_window import CropWindow

@@ -11,7 +11,8 @@ import pytest
 from vertebra.annotations.paths import path_column
 from vertebra.data.index import Index
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.classify.column import ClassColumn
@@ -64,7 +65,7 @@ def test_ratio_is_the_part_of_a_source_in_an_epoch() -> None:
 def test_every_branch_has_two_images_where_there_is_room() -> None:
     sampler = MixSampler(mixed([200, 10, 5]), 8)
     batches = list(sampler)
-    assert len(batches) == 26 and all(len(batch) == 8 for batch in batches)
+    assert len(batches) == 27 and {len(batch) for batch in batches} == {7, 8}
     assert all(by_source(batch)[1:] == [2, 2] for batch in batches)
     crowded = list(MixSampler(mixed([30, 30, 30]), 4))
     assert all(len(batch) == 4 and sorted(by_source(batch))[-1] == 2 for batch in crowded)
@@ -82,19 +83,41 @@ def test_micro_batches_have_their_two_images_too() -> None:
 
 def test_processes_share_an_epoch_in_equal_steps() -> None:
     samplers = [MixSampler(mixed([50, 13]), 5, rank=rank, world_size=3) for rank in range(3)]
-    assert {len(sampler) for sampler in samplers} == {63 // 15}
+    assert {len(sampler) for sampler in samplers} == {5}
     tickets = [ticket for sampler in samplers for batch in sampler for ticket in batch]
-    assert sorted(ticket.position for ticket in tickets) == list(range(60))
+    assert sorted(ticket.position for ticket in tickets) == list(range(63))
     assert all(by_source(batch)[1] >= 1 for sampler in samplers for batch in sampler)
     whole = Counter((ticket.source, ticket.row) for ticket in tickets if ticket.source == 0)
     assert set(whole.values()) == {1}
 
 
+def test_no_image_is_left_out() -> None:
+    assert [len(batch) for batch in MixSampler(mixed([22]), 16)] == [11, 11]
+    assert [len(batch) for batch in MixSampler(mixed([17]), 8)] == [5, 6, 6]
+    assert [len(batch) for batch in MixSampler(mixed([22]), 4)] == [3, 4, 4, 3, 4, 4]
+    for count, size, chunks, processes in ((23, 8, 2, 1), (101, 8, 1, 3), (33, 16, 4, 2)):
+        samplers = [MixSampler(mixed([count]), size, rank=rank, world_size=processes) for rank in range(processes)]
+        for sampler in samplers:
+            sampler.divide(chunks)
+        keys = [key for sampler in samplers for batch in sampler for key in batch]
+        assert sorted(key.row for key in keys) == list(range(count))
+        assert sorted(key.position for key in keys) == list(range(count))
+        assert len({len(list(sampler)) for sampler in samplers}) == 1
+
+
+def test_no_micro_batch_has_a_single_image() -> None:
+    sampler = MixSampler(mixed([5]), 4)
+    sampler.divide(2)
+    assert [len(batch[chunk::2]) for batch in sampler for chunk in range(2)] == [2] * 4
+    assert {key.row for batch in sampler for key in batch} == set(range(5))
+    assert [len(batch) for batch in MixSampler(mixed([5]), 2)] == [2, 2, 2]
+    assert [len(batch) for batch in MixSampler(mixed([2]), 1)] == [1, 1]
+
+
 def test_small_sets_have_one_smaller_step() -> None:
     assert [len(batch) for batch in MixSampler(mixed([5]), 8)] == [5]
-    assert [len(batch) for batch in MixSampler(mixed([17]), 8)] == [8, 8]
     ranks = [list(MixSampler(mixed([5]), 8, rank=rank, world_size=2)) for rank in range(2)]
-    assert [[len(batch) for batch in batches] for batches in ranks] == [[2], [2]]
+    assert [[len(batch) for batch in batches] for batches in ranks] == [[2], [3]]
     assert [len(batch) for batch in MixSampler(mixed([1]), 8, world_size=2, rank=1)] == [1]
     with pytest.raises(DataError, match="no image is labeled for any branch"):
         MixSampler(mixed([0]), 8)
@@ -130,5 +153,5 @@ def test_resuming_in_mid_epoch_gives_the_rest() -> None:
     assert list(other) == list(sampler)
     other.load_state_dict({"epoch": 4, "step": len(batches), "steps": len(batches)})
     assert (other.epoch, other.start) == (5, 0)
-    with pytest.raises(RunError, match="an epoch had 99 steps when the run stopped, and has 8 now"):
+    with pytest.raises(RunError, match="an epoch had 99 steps when the run stopped, and has 9 now"):
         other.load_state_dict({"epoch": 0, "step": 1, "steps": 99})

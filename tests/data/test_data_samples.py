@@ -14,7 +14,8 @@ import torch
 from vertebra.annotations.paths import path_column
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply, read_image

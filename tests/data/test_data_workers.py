@@ -21,8 +21,9 @@ from vertebra.data import loaders, shared_memory, workers
 from vertebra.data.loaders import Loader, build_loader
 from vertebra.data.open import open_data
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Sample, SampleKey, Source
+from vertebra.data.samples import MixedData, Sample, SampleKey
 from vertebra.data.shared_memory import batch_bytes, free_bytes, room_for, shortage
+from vertebra.data.sources import Source
 from vertebra.data.workers import convert_worker_exits, failure
 from vertebra.errors import DataError, RunError
 from vertebra.preprocess.image_transform import ResizeSpec

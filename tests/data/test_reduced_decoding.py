@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment
 

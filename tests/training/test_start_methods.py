@@ -101,7 +101,7 @@ def test_a_run_whose_loader_process_is_killed(place: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("vertebra: a loader process was killed from outside")
-    assert (place / "run/last.ckpt").exists(), "the first epoch was kept"
+    assert (place / "run/model.safetensors").exists(), "the first epoch was kept"
 
 
 def test_other_threads_start_processes_as_ever() -> None:

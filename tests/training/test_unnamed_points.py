@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 import vertebra
 from vertebra import load
 from vertebra.config import Config, TrainConfig
-from vertebra.data.transforms import cut
+from vertebra.data.transforms import pending_cut
 from vertebra.errors import ConfigError
 from vertebra.inference.model_source import ModelSource
 from vertebra.inference.ray.predictor import RayPredictor
@@ -131,9 +131,9 @@ def test_a_run_with_pairs_mirrors_and_does_not_complain(
 
     def watched(*arguments: Any) -> Any:
         windows.append(arguments[4].mirror)
-        return cut(*arguments)
+        return pending_cut(*arguments)
 
-    monkeypatch.setattr("vertebra.data.transforms.cut", watched)
+    monkeypatch.setattr("vertebra.data.transforms.pending_cut", watched)
     run = vertebra.train(config(faces, flip_pairs=[["p0", "p1"], ["p3", "p4"]]), out=tmp_path / "named")
     assert any(windows) and TOLD not in capsys.readouterr().err
     assert len(list(load(run).predict(faces / "00.png", flip=True))) == 1
@@ -146,7 +146,7 @@ def test_a_run_with_pairs_mirrors_and_does_not_complain(
 def test_where_nothing_would_be_mirrored_nothing_is_told(faces: Path) -> None:
     model = model_of_config(config(faces), "config")
     assert RunData(model, TrainConfig(augment="none"), [], []).unmirrored() == []
-    (line,) = RunData(model, TrainConfig(), [], []).unmirrored()
+    (line,) = RunData(model, TrainConfig(augment="default"), [], []).unmirrored()
     assert line.startswith(TOLD)
 
 

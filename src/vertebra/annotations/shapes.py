@@ -19,6 +19,7 @@ from vertebra.errors import DataError
 if TYPE_CHECKING:
     from vertebra.annotations.annotated_sizes import SizeChange
 
+Axes = tuple[tuple[float, float], tuple[float, float]]
 MIN_AREA = 1e-6  # twice the square pixels of an outline that encloses something
 _CHUNK = 65536  # outlines whose areas are computed at a time
 MAX_PIXELS = 2**28  # of run lengths that are brought to another size
@@ -153,8 +154,19 @@ class Shapes:
 
     def bounds(self) -> np.ndarray:
         """(B, 4) float64 xyxy, the smallest boxes around the objects; nan for an object without an outline or run lengths."""
+        boxes = self.outline_bounds()
+        for number in np.flatnonzero((np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)).tolist():
+            boxes[number] = self.region(number, (int(self.sizes[number, 0]), int(self.sizes[number, 1]))).bounds()
+        return boxes
+
+    def outline_bounds(self, axes: Axes = ((1.0, 0.0), (0.0, 1.0))) -> np.ndarray:
+        """(B, 4) float64, the smallest and the largest positions of each object's outlines along two axes; nan for those without.
+
+        Args:
+            axes: x and y of each axis, so that by default the result is xyxy.
+        """
         boxes = np.full((len(self), 4), np.nan)
-        corners = self.points[: len(self.points) // 2 * 2].reshape(-1, 2).astype(np.float64)
+        corners = self.points[: len(self.points) // 2 * 2].reshape(-1, 2).astype(np.float64) @ np.array(axes).T
         starts, ends = self.outlines[self.outlines_of[:-1]] // 2, self.outlines[self.outlines_of[1:]] // 2
         outlined = np.flatnonzero(ends > starts)
         if len(outlined):
@@ -162,8 +174,6 @@ class Shapes:
             padded = np.concatenate([corners, corners[-1:]])  # reduceat needs an end inside of the array
             boxes[outlined, :2] = np.minimum.reduceat(padded, steps)[::2]
             boxes[outlined, 2:] = np.maximum.reduceat(padded, steps)[::2]
-        for number in np.flatnonzero((np.diff(self.runs_of) > 0) | (np.diff(self.text_of) > 0)).tolist():
-            boxes[number] = self.region(number, (int(self.sizes[number, 0]), int(self.sizes[number, 1]))).bounds()
         return boxes
 
     def region(self, number: int, size: tuple[int, int], change: SizeChange | None = None) -> Region:

@@ -17,6 +17,7 @@ from vertebra.backbones.used_parameters import used_parameters
 from vertebra.checkpoints import load_file, load_matching
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.layers.normalize import normalize
 from vertebra.layers.option_range import check_range
 
 TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
@@ -240,7 +241,7 @@ class StagedBackbone(Backbone):
         height, width = images.shape[-2:]
         if sizes is None:
             sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)
-        normal = (images.to(self.mean.dtype) - self.mean) / self.std
+        normal = normalize(images, self.mean, self.std)
         outputs = self.run(self._pad(normal))
         embedding = outputs[-1] if self.compute_embedding else None
         maps = outputs[:-1] if self.compute_embedding else outputs

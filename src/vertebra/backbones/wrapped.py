@@ -14,6 +14,7 @@ from vertebra.backbones.base import Backbone
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame
 from vertebra.keywords import check_count, strict_keywords
+from vertebra.layers.normalize import normalize
 from vertebra.layers.tracing import is_tracing
 
 
@@ -46,7 +47,7 @@ class WrappedBackbone(Backbone):
         height, width = images.shape[-2:]
         if sizes is None:
             sizes = torch.tensor([[height, width]], device=images.device).expand(images.shape[0], 2)
-        normal = (images.to(self.mean.dtype) - self.mean) / self.std
+        normal = normalize(images, self.mean, self.std)
         if self.size_multiple > 1:
             normal = F.pad(normal, (0, -width % self.size_multiple, 0, -height % self.size_multiple))
         outputs = self.body(normal)

@@ -18,7 +18,7 @@ FORMAT = typer.Option(None, "--format", help="The format; by default detected.")
 IGNORE_INDEX = typer.Option(None, help="Mask value of ignored pixels.")
 GROUP_BY = typer.Option(
     None,
-    help="Images that belong together: FOLDER, a column of the table, or a regular expression with a group, such as '(clip\\d+)_'; "
+    help="Images that belong together: FOLDER, a column of a table, or a regular expression with a group, such as '(clip\\d+)_'; "
     "by default guessed from names and content.",
 )
 COLUMN = typer.Option([], help="A column of a table: image=path, label=species; may be given several times.")

@@ -22,8 +22,11 @@ def train(
     encoder: str | None = typer.Option(None, help="An encoder's name."),
     decoder: str | None = typer.Option(None, help="A decoder's name; by default the task's."),
     pretrained: str | None = typer.Option(None, help="true (timm's weights), false, or a weights file."),
-    epochs: int | None = typer.Option(None, help="Number of passes over the data."),
-    batch_size: int | None = typer.Option(None, help="Batch size."),
+    recipe: str | None = typer.Option(None, help="fast, default or best: how long, and how large the images are."),
+    epochs: int | None = typer.Option(
+        None, help="Number of passes over the data; by default as many as the images need."
+    ),
+    batch_size: int | None = typer.Option(None, help="Batch size; by default by the number of images and the memory."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
     lists: str | None = typer.Option(
@@ -52,8 +55,14 @@ def train(
     from vertebra.yaml_files import assign, override
 
     config, overrides = _config_and_overrides(arguments or [])
-    recipe = _without_none(
-        epochs=epochs, batch_size=batch_size, lr=lr, seed=seed, image_size=_size(image_size), log=log or None
+    options = _without_none(
+        recipe=recipe,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        seed=seed,
+        image_size=_size(image_size),
+        log=log or None,
     )
     if resume is not None:
         _check_alone(resume, config, out)
@@ -65,14 +74,14 @@ def train(
         model = _without_none(task=task, init_from=start, backbone=_without_none(name=backbone, pretrained=pretrained))
         from vertebra.training.run import resume_run
 
-        resume_run(resume, data=data, overrides=overrides, train=recipe, model={**parts, **model})
+        resume_run(resume, data=data, overrides=overrides, train=options, model={**parts, **model})
         return
     if start is not None and (config or task or backbone or neck or encoder or decoder or pretrained):
         raise ConfigError("--from loads the whole model; give it with --data, and no parts or config")
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
-    for name, value in recipe.items():
+    for name, value in options.items():
         assign(raw, f"train.{name}", value)
     _add_data_options(raw, {"--ignore-index": ("ignore_index", ignore_index), "--lists": ("lists", lists)})
     if pretrained is not None:

@@ -17,12 +17,13 @@ from vertebra.data.analysis.groups import guess_groups, merge_groups
 from vertebra.data.analysis.hamming_pairs import near_components, near_pairs
 from vertebra.data.analysis.perceptual_hash import MIN_CORRELATION, NEAR_DISTANCE, correlations
 from vertebra.data.analysis.stratify import Division, divide_folds, divide_stratified
-from vertebra.data.check.open_splits import OpenedSplit, SplitOpener, find_for_tasks
+from vertebra.data.check.open_splits import OpenedSplit, SplitOpener, column_of_images, find_for_tasks
 from vertebra.data.check.run import Progress
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
 from vertebra.data.drawing_groups import divisible_groups, group_columns
 from vertebra.data.index import Index
 from vertebra.data.lists import write_list
+from vertebra.data.open import DataSet
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader, index_of
 from vertebra.errors import ConfigError, DataError
@@ -72,7 +73,7 @@ def divide_data(
         format: the format's name; None to detect it.
         val, test: shares of the images.
         folds: number of folds for cross-validation instead; each is the val split once, in ``fold_0`` and so on.
-        group_by: see `vertebra.data.analysis.groups.group_by`; columns are those of the images' attributes.
+        group_by: see `vertebra.data.analysis.groups.group_by`; columns are those of tables of images, and attributes of objects.
         seed: of the draw.
         ignore_index: mask value of ignored pixels.
         progress: is called with the number of images read, and of all.
@@ -84,13 +85,15 @@ def divide_data(
     folder = Path(out)
     _check_options(val, test, folds)
     _check_free(folder)
-    annotations, index, used_task = _whole(Path(path), task, format, ReadOptions(None, ignore_index, seed))
+    options = ReadOptions(None, ignore_index, seed)
+    data_set, annotations, index, used_task = _whole(Path(path), task, format, options)
     notes: list[str] = []
     names = [os.fsdecode(name) for name in annotations.images]
     kept = _kept_test(annotations, test, folds, notes)
     rows = np.setdiff1d(np.arange(len(annotations)), kept)
     scanned = _scanned(annotations, index, used_task, rows, progress)
-    groups = _groups(scanned, rows, group_by, notes)
+    of_images = None if group_by is None else column_of_images(data_set.path, data_set.format, group_by, options)
+    groups = _groups(scanned, rows, group_by, of_images, notes)
     strata, classes = _strata(index, used_task, scanned), index.labels[used_task].classes
     labels = strata[rows]
     keys = annotations.images[rows]
@@ -127,7 +130,9 @@ def _check_free(folder: Path) -> None:
         )
 
 
-def _whole(path: Path, task: str | None, format: str | None, options: ReadOptions) -> tuple[Annotations, Index, str]:
+def _whole(
+    path: Path, task: str | None, format: str | None, options: ReadOptions
+) -> tuple[DataSet, Annotations, Index, str]:
     """All images of the data set, of all its splits, and their annotations for one task."""
     data_set, tasks = find_for_tasks(path, task, format)
     reader = all_readers()[data_set.format]
@@ -138,7 +143,7 @@ def _whole(path: Path, task: str | None, format: str | None, options: ReadOption
     opener = SplitOpener(data_set.path, data_set.format, tasks, options)
     opener.keep_annotated_tasks()
     annotations = reader.load_for(data_set.path, None, options, opener.kinds)
-    return annotations, index_of(annotations, opener.tasks[0], options), opener.tasks[0]
+    return data_set, annotations, index_of(annotations, opener.tasks[0], options), opener.tasks[0]
 
 
 def _kept_test(annotations: Annotations, test: float, folds: int | None, notes: list[str]) -> np.ndarray:
@@ -188,15 +193,21 @@ def _strata(index: Index, task: str, scanned: ScannedSplit) -> np.ndarray:
     return strata
 
 
-def _groups(scanned: ScannedSplit, rows: np.ndarray, rule: str | None, notes: list[str]) -> np.ndarray:
-    """(n,) int64, which of the images of some rows must stay together."""
+def _groups(
+    scanned: ScannedSplit,
+    rows: np.ndarray,
+    rule: str | None,
+    of_images: Mapping[str, object] | None,
+    notes: list[str],
+) -> np.ndarray:
+    """(n,) int64, which of the images of some rows must stay together; ``of_images`` is the column that the rule names."""
     assert scanned.opened.annotations is not None
     annotations = scanned.opened.annotations.take(rows)
     names = [os.fsdecode(name) for name in annotations.images]
     facts = dict(zip(scanned.rows.tolist(), scanned.facts, strict=True))
     seen = Scan.of([ScannedSplit(scanned.opened, rows, [facts[row] for row in rows.tolist()])])
     if rule is not None:
-        grouping = groups_by_rule(names, rule, group_columns([annotations], rule))
+        grouping = groups_by_rule(names, rule, group_columns([annotations], rule, of_images))
     else:
         grouping = guess_groups(names, seen.hashes, seen.comparable)
     notes += grouping.rules

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -63,21 +63,27 @@ def cut_large_groups(codes: np.ndarray) -> np.ndarray:
     return numbered(cut)
 
 
-def group_columns(parts: Sequence[Annotations | None], rule: str) -> dict[str, list[object]] | None:
-    """The attribute of the objects that a rule for groups names: its value for the first object of each image that has it.
+def group_columns(
+    parts: Sequence[Annotations | None], rule: str, of_images: Mapping[str, object] | None = None
+) -> dict[str, list[object]] | None:
+    """What a rule for groups names: a column of a table of images, or else an attribute of the objects, the first of each image.
 
     Args:
         parts: annotations of images, one after the other; None for images whose annotations are not known.
         rule: the name.
+        of_images: the column by the image's path; None where there is none.
 
     Returns:
-        The values by the name; None where no object has such an attribute.
+        The values by the name; None where neither exists.
     """
     values: list[object] = []
     for part in parts:
         if part is None:
             return None
         start = len(values)
+        if of_images is not None:
+            values += [of_images.get(os.fsdecode(name)) for name in part.images]
+            continue
         values += [None] * len(part)
         for row, each in zip(part.objects.rows.tolist(), part.objects.attributes or (), strict=False):
             if values[start + row] is None:

@@ -164,6 +164,15 @@ class _Guarded(Dataset[Any]):
     def __init__(self, dataset: MixedData) -> None:
         self.dataset = dataset
 
+    def __getitems__(self, keys: list[SampleKey]) -> Sequence[Sample | Failure]:
+        """The samples of a batch; DataLoader prefers this to one by one."""
+        try:
+            return self.dataset.load(keys)
+        except Exception as error:  # of any kind, as below
+            samples = [self[key] for key in keys]  # one by one, to name the image
+            named = any(isinstance(sample, Failure) for sample in samples)
+            return samples if named else [failure(error, "a batch could not be loaded")]
+
     def __getitem__(self, key: SampleKey) -> Sample | Failure:
         try:
             return self.dataset[key]

@@ -61,6 +61,7 @@ def open_data(
     lists: str | Path | None = None,
     edits: ClassEdits | None = None,
     columns: Mapping[str, str | int] | None = None,
+    outlines: bool = False,
 ) -> Index:
     """Opens one split of a data set.
 
@@ -80,6 +81,7 @@ def open_data(
             ``vertebra data split`` writes them; they replace the data set's splits.
         edits: changes of the data set's classes.
         columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
+        outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
 
     Raises:
         DataError: the data set is missing, empty, of unknown format, without labels for the task or without this split, or an
@@ -94,7 +96,7 @@ def open_data(
             f"{path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
         )
     pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
-    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs)
+    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs, outlines)
     index = _read(reader, data_set.path, task, split, options, lists)
     index.notes[:0] = data_set.notes
     return index

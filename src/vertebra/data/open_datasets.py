@@ -7,20 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from vertebra.annotations.class_edits import class_edits
 from vertebra.annotations.table import SPLITS
-from vertebra.config import Config, SourceConfig
+from vertebra.config import AUTO, Config, SourceConfig
 from vertebra.data.early_check import check_path
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.data.splits import EmptySplit, NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
-from vertebra.preprocess.images import image_size
-from vertebra.tasks import all_image_level
+from vertebra.recipe.augment import Augment
 from vertebra.tasks.base import LabelSpec
 
 
@@ -90,6 +87,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
             lists=source.lists,
             edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
             columns=source.columns,
+            outlines=split == "train" and _rotates(config),
         )
     except NoSplit as missing:
         raise NoSplit(f"{missing}{_further_problem(source, task)}") from None
@@ -115,6 +113,15 @@ def _further_problem(source: SourceConfig, task: str) -> str:
     return problem
 
 
+def _rotates(config: Config) -> bool:
+    """Whether training rotates images freely or changes their perspective."""
+    chosen = config.train.augment
+    if chosen.is_object:
+        return False
+    augment = Augment.from_options("default" if chosen.name == AUTO else chosen.name, chosen.options)
+    return bool(augment.rotate or augment.perspective)
+
+
 def _images(source: SourceConfig, task: str) -> int:
     """The number of images of a data set, over all splits."""
     count = 0
@@ -132,25 +139,3 @@ def _add(sources: list[Source], source: Source) -> None:
             sources[row] = replace(other, index=index, branches={**other.branches, **source.branches})
             return
     sources.append(source)
-
-
-def fitting_size(indices: Sequence[Index], tasks: set[str], longest: int = 640, looked_at: int = 32) -> tuple[int, int]:
-    """The canvas size for a data set: the median shape of its images, with a long side of at most ``longest``, in multiples of 32.
-
-    It is 224x224 for any images if all branches describe the whole image.
-    """
-    if all_image_level(tasks):
-        return (224, 224)
-    shapes = []
-    for index in indices:
-        for row in np.linspace(0, len(index) - 1, min(looked_at, len(index)), dtype=int):
-            try:
-                shapes.append(image_size(index.path(int(row))))
-            except DataError:
-                continue  # unreadable images are counted and named when they are loaded
-    if not shapes:
-        raise DataError(f"{indices[0].root}: none of its first images can be read")
-    height, width = np.median(np.array(shapes, dtype=float), axis=0)
-    scale = min(1.0, longest / max(height, width))
-    fitted = [max(64, round(side * scale / 32) * 32) for side in (height, width)]
-    return (fitted[0], fitted[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.utils.data import Sampler
 
 from vertebra.data.balance import draw_rows
 from vertebra.data.block_order import by_blocks
-from vertebra.data.samples import Group, MixedData, SampleKey
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Group
 from vertebra.errors import DataError, RunError
 
 
@@ -21,7 +23,8 @@ class MixSampler(Sampler[list[SampleKey]]):
     In training, each epoch has ``ratio`` times the number of images of a source, spread evenly over the epoch's batches and
     shuffled by (seed, epoch). Every branch gets at least two labeled images in each batch of each process, if the batch is
     large enough; if a branch's share is too small for that, its images are drawn more often than its ratio, and others less
-    often. The last, incomplete step is dropped, unless it is the only one.
+    often. No image is left out: a number that is no multiple of ``batch_size`` is spread over one more step, and the batches are of
+    nearly equal size, at least two images for each micro batch (and branch, where images are labeled for some branches only).
 
     The images of a data set at a URL are read in blocks, so they are shuffled by blocks, see `vertebra.data.block_order`.
 
@@ -65,17 +68,23 @@ class MixSampler(Sampler[list[SampleKey]]):
         self.epoch = 0
         self.start = 0
         self.chunks = 1
-        self.steps, self.size = self._shape()
+        whole = self.total if shuffle else sum(len(group.rows) for group in self.groups)
+        self.steps = math.ceil(math.ceil(whole / world_size) / batch_size)
         self._shares: list[list[int]] | None = None
 
-    def _shape(self) -> tuple[int, int]:
-        """Number of steps in an epoch, and of images for each step and process."""
-        if not self.shuffle:
-            whole = sum(len(group.rows) for group in self.groups)
-            return math.ceil(math.ceil(whole / self.world_size) / self.batch_size), self.batch_size
-        total = round(sum(self.counts))
-        steps = total // (self.batch_size * self.world_size)
-        return (steps, self.batch_size) if steps else (1, max(1, min(self.batch_size, total // self.world_size)))
+    @property
+    def total(self) -> int:
+        """Number of images that an epoch of training draws."""
+        return max(1, round(sum(self.counts)))
+
+    @property
+    def sizes(self) -> list[int]:
+        """The number of images in each batch of a training epoch, those of all processes in turn."""
+        branches = 1 if len(self.groups) == 1 else len({name for group in self.groups for name in group.branches})
+        minimum = min(self.batch_size, 2 * branches * self.chunks, max(1, self.total // self.world_size))
+        batches = self.steps * self.world_size
+        ends = [self.total * number // batches for number in range(batches + 1)]
+        return [max(minimum, end - start) for start, end in pairwise(ends)]
 
     def __len__(self) -> int:
         """Number of steps in a full epoch, also if this one was resumed in the middle."""
@@ -124,22 +133,26 @@ class MixSampler(Sampler[list[SampleKey]]):
         keys += [SampleKey(*rows[0], self.epoch, blank=True)] * (each - len(keys))
         return [keys[at : at + self.batch_size] for at in range(0, each, self.batch_size)]
 
-    def _training(self) -> list[list[SampleKey]]:
+    @property
+    def shares(self) -> list[list[int]]:
+        """For each batch of a training epoch in all processes, the number of images of each group."""
         if self._shares is None:
-            self._shares = batch_shares(
-                self.groups, self.counts, self.steps * self.world_size, self.size, 2 * self.chunks
-            )
-        streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self._shares, strict=True))]
+            self._shares = batch_shares(self.groups, self.counts, self.sizes, 2 * self.chunks)
+        return self._shares
+
+    def _training(self) -> list[list[SampleKey]]:
+        streams = [self._stream(number, sum(share)) for number, share in enumerate(zip(*self.shares, strict=True))]
         streams = [self._by_blocks(number, stream) for number, stream in enumerate(streams)]
         used = [0] * len(self.groups)
+        starts = [0, *accumulate(map(sum, self.shares))]
         drawn = []
-        for number, share in enumerate(self._shares):
+        for number, share in enumerate(self.shares):
             on_this_rank = number % self.world_size == self.rank
             keys: list[SampleKey] = []
             for group, count in enumerate(share):
                 if on_this_rank:
                     rows = streams[group][used[group] : used[group] + count]
-                    first = number * self.size + len(keys)
+                    first = starts[number] + len(keys)
                     source = self.groups[group].source
                     keys += [SampleKey(source, row, self.epoch, first + offset) for offset, row in enumerate(rows)]
                 used[group] += count
@@ -156,7 +169,7 @@ class MixSampler(Sampler[list[SampleKey]]):
 
     def _by_blocks(self, number: int, stream: list[int]) -> list[int]:
         """The rows of a group in an order by blocks, if they are read in blocks."""
-        blocks, counts = self.blocks[number], [share[number] for share in self._shares or ()]
+        blocks, counts = self.blocks[number], [share[number] for share in self.shares]
         if blocks is None:
             return stream
         rows = np.array(stream, dtype=np.int64)
@@ -166,9 +179,7 @@ class MixSampler(Sampler[list[SampleKey]]):
         return ordered
 
 
-def batch_shares(
-    groups: list[Group], counts: list[float], batches: int, size: int, min_labeled: int
-) -> list[list[int]]:
+def batch_shares(groups: list[Group], counts: list[float], sizes: list[int], min_labeled: int) -> list[list[int]]:
     """The number of images of each group in each batch.
 
     Every batch adds each group's fair share to its credit, and each drawn image subtracts one; the group with the most credit
@@ -177,22 +188,21 @@ def batch_shares(
     Args:
         groups: images with the same labeled branches.
         counts: target number of images of each group in an epoch.
-        batches: number of batches in the epoch.
-        size: images in a batch.
+        sizes: images in each batch of the epoch.
         min_labeled: minimum labeled images of every branch, drawn first while the batch has room.
 
     Returns:
-        For each batch, the number of each group; they sum to ``size``.
+        For each batch, the number of each group; they sum to its size.
     """
     if len(groups) == 1:
-        return [[size]] * batches
-    fair = [size * count / sum(counts) for count in counts]
+        return [[size] for size in sizes]
+    parts = [count / sum(counts) for count in counts]
     branches = list(dict.fromkeys(name for group in groups for name in group.branches))
     members = [[number for number, group in enumerate(groups) if name in group.branches] for name in branches]
     credit = [0.0] * len(groups)
     shares = []
-    for batch in range(batches):
-        credit = [have + more for have, more in zip(credit, fair, strict=True)]
+    for batch, size in enumerate(sizes):
+        credit = [have + size * part for have, part in zip(credit, parts, strict=True)]
         share = [0] * len(groups)
         turn = batch % len(members)
         for those in members[turn:] + members[:turn]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +16,10 @@ from torch.utils.data import Dataset
 from vertebra.annotations.notes import Note
 from vertebra.data.augmentation.mixing import chosen_operations, mixed
 from vertebra.data.augmentation.user_transform import UserTransform
-from vertebra.data.balance import repeat_factors
-from vertebra.data.class_mapping import ClassMapping, class_mapping
-from vertebra.data.index import Index
-from vertebra.data.on_canvas import OnCanvas, empty_canvas
-from vertebra.data.transforms import augment_onto, to_canvas
+from vertebra.data.image_cache import ImageCache
+from vertebra.data.on_canvas import OnCanvas, PendingCanvas, empty_canvas
+from vertebra.data.sources import LabeledSources, Source
+from vertebra.data.transforms import augment_onto, augmented, to_canvas
 from vertebra.errors import DataError
 from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -27,31 +27,14 @@ from vertebra.preprocess.images import read_image
 from vertebra.preprocess.number_range import RangeUse
 from vertebra.preprocess.raw_files import is_deep
 from vertebra.recipe.augment import Augment
-from vertebra.shards.members import remote_blocks
-from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 ATTEMPTS = 20
+AHEAD, AHEAD_BYTES = (
+    8,
+    4_000_000,
+)  # samples, and bytes of their files, that are prepared before the first one is decoded
 RANGE_SAMPLES = 16
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """One data set of a mix.
-
-    Attributes:
-        index: its images and annotations.
-        branches: the branches that it is labeled for, each with its task.
-        ratio: how often an epoch uses each image: 1 once, 0.5 half of the images, 2 twice.
-        balance: whether images with rare classes are drawn more often in training.
-        rename_classes: for classes with another name in the branches, from the data set's name to theirs.
-    """
-
-    index: Index
-    branches: Mapping[str, str]
-    ratio: float = 1.0
-    rename_classes: Mapping[str, str] | None = None
-    balance: bool = False
 
 
 class SampleKey(NamedTuple):
@@ -68,20 +51,6 @@ class SampleKey(NamedTuple):
     epoch: int = 0
     position: int = 0
     blank: bool = False
-
-
-class Group(NamedTuple):
-    """Images of one source with the same labeled branches.
-
-    Attributes:
-        source: index of the source.
-        rows: (n,) int64 rows of its images.
-        branches: names of the branches.
-    """
-
-    source: int
-    rows: np.ndarray
-    branches: tuple[str, ...]
 
 
 class Origin(NamedTuple):
@@ -126,12 +95,39 @@ class Sample:
     adapted: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class PendingSample:
+    """A training sample whose image is not yet decoded.
+
+    Attributes:
+        canvas: the image and its annotations.
+        path: the image's file.
+        adapted: see `Sample`.
+        held_bytes: of memory that the image keeps.
+    """
+
+    canvas: PendingCanvas
+    path: Path
+    adapted: str
+    held_bytes: int
+
+    def render(self) -> Sample:
+        """The sample.
+
+        Raises:
+            DataError: the image cannot be decoded.
+        """
+        on_canvas = self.canvas.render()
+        origin = Origin(self.path, on_canvas.transform)
+        return Sample(on_canvas.image, on_canvas.transform.size, on_canvas.annotations, {}, origin, (), self.adapted)
+
+
 def too_many_skipped(count: int, whole: int) -> bool:
     """Whether a training stops since so many of all images cannot be used: over a tenth and over two of them, or over half."""
     return count > max(2, 0.1 * whole) or 2 * count > whole
 
 
-class MixedData(Dataset[Sample]):
+class MixedData(LabeledSources, Dataset[Sample]):
     """Several data sets combined for a model's branches.
 
     In training, an image that cannot be used (unreadable, or a mask of another size) is replaced by another image that is
@@ -162,97 +158,15 @@ class MixedData(Dataset[Sample]):
         channels: int = 3,
         reduced_decoding: bool = False,
     ) -> None:
-        self.sources = list(sources)
-        self.labels = dict(labels)
+        super().__init__(sources, labels)
         self.resize_spec = resize_spec
         self.augment = augment
         self.seed = seed
         self.channels = channels
         self.reduced_decoding = reduced_decoding and augment is not None
+        self.caches: list[ImageCache | None] = [None] * len(self.sources)
         self.skipped: dict[str, str] = {}
         self.adapted: dict[str, str] = {}
-        self._notes: list[Note] = []
-        self._relabel: dict[tuple[int, str], ClassMapping] = {}
-        self._labeled: dict[tuple[int, str], np.ndarray] = {}
-        for number, source in enumerate(self.sources):
-            for branch, task in source.branches.items():
-                self._prepare(number, source, branch, task)
-        self.groups = [group for number in range(len(self.sources)) for group in self._groups(number)]
-        self._group_of = {(group.source, group.branches): group for group in self.groups}
-
-    def _prepare(self, number: int, source: Source, branch: str, task: str) -> None:
-        index = source.index
-        if branch not in self.labels:
-            raise DataError(f"{index.root}: it is for branch '{branch}', but the branches are {', '.join(self.labels)}")
-        if task not in index.columns:
-            opened = ", ".join(index.columns)
-            raise DataError(f"{index.root}: branch '{branch}' needs labels for {task}, but it was opened for {opened}")
-        column = index.columns[task]
-        mapping, notes = class_mapping(
-            index.labels[task], self.labels[branch], branch, str(index.root), source.rename_classes
-        )
-        labeled = get_task(task).data.usable(mapping.source_labels, column, mapping.ids)
-        self._notes += notes
-        self._relabel[number, branch] = mapping
-        self._labeled[number, branch] = labeled
-
-    def _groups(self, number: int) -> list[Group]:
-        names = list(self.sources[number].branches)
-        if not names:
-            return []
-        flags = np.stack([self._labeled[number, name] for name in names], axis=1)
-        codes = flags @ (1 << np.arange(len(names)))
-        groups = []
-        for code in np.unique(codes[codes > 0]).tolist():
-            branches = tuple(name for bit, name in enumerate(names) if code >> bit & 1)
-            groups.append(Group(number, np.flatnonzero(codes == code), branches))
-        without = int((codes == 0).sum())
-        if without:
-            rows = np.flatnonzero(codes == 0)[:4]
-            shown = [self.sources[number].index.path(int(row)).name for row in rows]
-            self._notes.append(Note.of("image", "without a label", "left out", shown, without))
-        return groups
-
-    def __len__(self) -> int:
-        """Number of labeled images."""
-        return sum(len(group.rows) for group in self.groups)
-
-    def blocks(self, group: Group) -> np.ndarray | None:
-        """(n,) int64, the block that each image of a group is read with, for data at a URL; None for files on disk."""
-        index = self.sources[group.source].index
-        return remote_blocks(index.root, index.images[group.rows])
-
-    def repeat_factors(self, group: Group) -> np.ndarray | None:
-        """How often training draws each image of a group, see `vertebra.data.balance`; None for equally often.
-
-        Raises:
-            DataError: the classes of the images are known only from their pixels.
-        """
-        source = self.sources[group.source]
-        if not source.balance:
-            return None
-        factors = np.ones(len(group.rows))
-        for branch in group.branches:
-            task, ids = source.branches[branch], self._relabel[group.source, branch].ids
-            presence = get_task(task).data.class_presence(source.index.columns[task], len(ids))
-            if presence is None:
-                raise DataError(
-                    f"{source.index.root}: 'balance: classes' needs the classes of each image before it is opened, but these "
-                    "are masks in files; leave balance out, or give outlines"
-                )
-            factors = np.maximum(factors, repeat_factors(presence[group.rows][:, ids >= 0]))
-        return factors
-
-    def measurable(self, branch: str) -> int:
-        """Number of images with annotations that a branch's metrics use."""
-        count = 0
-        for number, source in enumerate(self.sources):
-            if branch in source.branches:
-                task = source.branches[branch]
-                ids = self._relabel[number, branch].ids
-                measurable = get_task(task).data.measurable(source.index.columns[task], ids)
-                count += int((measurable & self._labeled[number, branch]).sum())
-        return count
 
     def __getitem__(self, key: SampleKey) -> Sample:
         """The sample of a key.
@@ -272,6 +186,47 @@ class MixedData(Dataset[Sample]):
             return self._blank(key, tuple(skipped))
         raise DataError(f"{skipped[0].reason}; nor could any of {len(skipped) - 1} other images be used in its place")
 
+    def load(self, keys: Sequence[SampleKey]) -> list[Sample]:
+        """The samples of keys, in their order, as one by one.
+
+        Files are read and crops are drawn for several samples before these are decoded one after another: decoding drives all
+        else out of the processor's caches, so that what is done in turns with it takes two to three times as long.
+
+        Raises:
+            DataError: see `__getitem__`.
+        """
+        samples: list[Sample] = []
+        ahead: list[tuple[SampleKey, PendingSample | None]] = []
+        for key in keys:
+            ahead.append((key, self._pending(key)))
+            held = sum(0 if pending is None else pending.held_bytes for _, pending in ahead)
+            if len(ahead) == AHEAD or held > AHEAD_BYTES:
+                samples.extend(self._rendered(ahead))
+                ahead = []
+        samples.extend(self._rendered(ahead))
+        return samples
+
+    def _pending(self, key: SampleKey) -> PendingSample | None:
+        """A sample that is not yet decoded; None for one that is loaded in one step, which also replaces what cannot be used."""
+        augment = self.augment
+        if key.blank or not isinstance(augment, Augment) or augment.mixes or not augment.moves:
+            return None
+        try:
+            path, image, annotations, adapted = self._read(key.source, key.row)
+            canvas = augmented(image, annotations, self.resize_spec, self.labels, augment, self._draw(key, 0))
+        except DataError:
+            return None
+        return PendingSample(canvas, path, adapted, image.nbytes if isinstance(image, np.ndarray) else image.held_bytes)
+
+    def _rendered(self, ahead: Sequence[tuple[SampleKey, PendingSample | None]]) -> Iterator[Sample]:
+        for key, pending in ahead:
+            try:
+                yield self[key] if pending is None else pending.render()
+            except DataError:
+                if pending is None:
+                    raise
+                yield self[key]
+
     def _candidates(self, key: SampleKey) -> Iterator[int]:
         """The row of a key, and in training the rows that may replace it, always the same ones."""
         yield key.row
@@ -282,31 +237,29 @@ class MixedData(Dataset[Sample]):
         candidates = rows[draw.integers(0, len(rows), ATTEMPTS)] if len(rows) > 2 * ATTEMPTS else draw.permutation(rows)
         yield from dict.fromkeys(int(row) for row in candidates[:ATTEMPTS] if row != key.row)
 
-    def _branches(self, source: int, row: int) -> tuple[str, ...]:
-        return tuple(name for name in self.sources[source].branches if self._labeled[source, name][row])
-
     def _draw(self, key: SampleKey, purpose: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, key.epoch, key.position, purpose])
+        words = [self.seed, key.epoch, key.position, purpose]
+        # an array of 32 bits has the same random numbers as the list, in less time
+        return np.random.default_rng(words if self.seed >= 2**32 else np.array(words, dtype=np.uint32))
 
     def _load(self, key: SampleKey, row: int, skipped: tuple[Skip, ...]) -> Sample:
-        image, ground_truths, adapted = self._read(key.source, row)
+        path, image, ground_truths, adapted = self._read(key.source, row)
         partners: list[Skip] = []
         if self.augment is None:
             on_canvas = to_canvas(as_pixels(image), ground_truths, self.resize_spec, self.labels)
         else:
             on_canvas = self._augmented(key, image, ground_truths, partners)
-        origin = Origin(self.sources[key.source].index.path(row), on_canvas.transform)
+        origin = Origin(path, on_canvas.transform)
         kept = ground_truths if self.augment is None else {}
         size, annotations = on_canvas.transform.size, on_canvas.annotations
         return Sample(on_canvas.image, size, annotations, kept, origin, (*skipped, *partners), adapted)
 
-    def _read(self, number: int, row: int) -> tuple[ImageLike, dict[str, Any], str]:
-        """An image, (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these were adapted, see
-        `Sample.adapted`."""
+    def _read(self, number: int, row: int) -> tuple[Path, ImageLike, dict[str, Any], str]:
+        """An image: its file, its pixels (H, W, C) uint8 or decoded later, its annotations by branch in image pixels, and how these
+        were adapted, see `Sample.adapted`."""
         source = self.sources[number]
         path = source.index.path(row)
-        read = DeferredImage if self.reduced_decoding else read_image
-        image = read(path, channels=self.channels, scale=self.resize_spec.scale)
+        image = self._image(number, row, path)
         size = (image.shape[0], image.shape[1])
         ground_truths = {}
         adapted = ""
@@ -318,7 +271,18 @@ class MixedData(Dataset[Sample]):
             except DataError as error:
                 raise DataError(f"{path}: {error}") from error
             ground_truths[branch] = self._relabel[number, branch](annotation)
-        return image, ground_truths, adapted
+        return path, image, ground_truths, adapted
+
+    def _image(self, number: int, row: int, path: Path) -> ImageLike:
+        """An image; one that is cropped at random, or from a cache, is decoded when its crop is known."""
+        scale = self.resize_spec.scale
+        load = partial(DeferredImage, path, self.channels, scale=scale, reduce=self.reduced_decoding)
+        cache = self.caches[number]
+        cached = None if cache is None else cache.image(row, load)
+        if cached is not None:
+            return cached
+        crops = isinstance(self.augment, Augment) and self.augment.moves
+        return load() if crops else read_image(path, self.channels, scale=scale)
 
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]
@@ -334,8 +298,10 @@ class MixedData(Dataset[Sample]):
             drawn_image, annotations = self._partner(key, draw, skipped) if number else (image, ground_truths)
             return augment_onto(drawn_image, annotations, resize_spec, labels, augment, draw)
 
+        if not augment.mixes:
+            return render(0, self.resize_spec)
         draw = self._draw(key, 2)
-        operations = chosen_operations(ground_truths, augment, draw) if augment.mixes else None
+        operations = chosen_operations(ground_truths, augment, draw)
         if not operations:
             return render(0, self.resize_spec)
         return mixed(operations, render, self.channels, self.resize_spec, labels, augment, draw)
@@ -347,7 +313,7 @@ class MixedData(Dataset[Sample]):
         rows = self._group_of[key.source, self._branches(key.source, key.row)].rows
         for row in rows[draw.integers(0, len(rows), ATTEMPTS)].tolist():
             try:
-                return self._read(key.source, row)[:2]
+                return self._read(key.source, row)[1:3]
             except DataError as error:
                 skipped.append(Skip(str(self.sources[key.source].index.path(row)), str(error)))
         raise DataError(f"{skipped[-1].reason}; nor could any of {ATTEMPTS - 1} other images be mixed with it")

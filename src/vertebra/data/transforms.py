@@ -1,40 +1,34 @@
 """Transforms images with their annotations onto the canvas: without changes for evaluation, augmented for training.
 
-Each image is resampled once: by torchvision's ``transforms.v2`` from its crop window, or by Pillow where it is rotated freely
+Each image is resampled once: by torch from its crop window, or by Pillow where it is rotated freely
 or in perspective; each task transforms its own annotations (`vertebra.tasks.data`). Colors are changed by one linear map for
 each image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from vertebra.data.augmentation.camera import degraded
 from vertebra.data.augmentation.colors import changed_colors
 from vertebra.data.augmentation.crop_windows import crop_window, turned_window, zoom_window
 from vertebra.data.augmentation.iou_crop import iou_window
 from vertebra.data.augmentation.random_warp import random_warp
-from vertebra.data.on_canvas import OnCanvas
+from vertebra.data.on_canvas import Change, OnCanvas, PendingCanvas
 from vertebra.preprocess.crop_window import CropWindow
-from vertebra.preprocess.deferred_image import DeferredImage, ImageLike, as_pixels
+from vertebra.preprocess.deferred_image import ImageLike
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.images import apply
-from vertebra.preprocess.resample_torch import crop_resize
 from vertebra.preprocess.warp import Warp
 from vertebra.recipe.augment import Augment
 from vertebra.tasks import task_of
 from vertebra.tasks.base import LabelSpec
-
-Change = Callable[[np.ndarray], np.ndarray]
-"""A change of pixels (h, w, C) uint8 that moves none of them."""
 
 EMPTY = np.zeros((0, 4), dtype=np.float32)
 
@@ -65,7 +59,7 @@ def to_canvas(
     elif change is not None:
         height, width = transform.size
         pixels[:height, :width] = change(np.ascontiguousarray(pixels[:height, :width]))
-    return OnCanvas(_tensor(pixels).contiguous(), transform, on_canvas_annotations)
+    return OnCanvas(torch.from_numpy(pixels).permute(2, 0, 1).contiguous(), transform, on_canvas_annotations)
 
 
 def augment_onto(
@@ -83,11 +77,27 @@ def augment_onto(
     Args:
         draw: the random generator.
     """
-    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw) if augment.moves else None
-    change = partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
-    if canvas_map is None:
-        return to_canvas(as_pixels(image), annotations, resize_spec, labels, change)
-    return cut(image, annotations, resize_spec, labels, canvas_map, change)
+    if augment.moves:
+        return augmented(image, annotations, resize_spec, labels, augment, draw).render()
+    pixels = image if isinstance(image, np.ndarray) else image.decoded()
+    return to_canvas(pixels, annotations, resize_spec, labels, _color_change(augment, draw))
+
+
+def augmented(
+    image: ImageLike,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    augment: Augment,
+    draw: np.random.Generator,
+) -> PendingCanvas:
+    """As `augment_onto`, with pixels that are decoded later; for an augmentation that moves the image."""
+    canvas_map = random_map(image, annotations, resize_spec, labels, augment, draw)
+    return pending_cut(image, annotations, resize_spec, labels, canvas_map, _color_change(augment, draw))
+
+
+def _color_change(augment: Augment, draw: np.random.Generator) -> Change | None:
+    return partial(_recolored, augment=augment, draw=draw) if augment.recolors else None
 
 
 def _recolored(pixels: np.ndarray, augment: Augment, draw: np.random.Generator) -> np.ndarray:
@@ -120,7 +130,8 @@ def random_map(
     mirror, flip = draw.random() < augment.horizontal_flip, draw.random() < augment.vertical_flip
     if mirror_refusals({name: labels[name] for name in annotations if name in labels}):
         mirror = flip  # never mirrored: a vertical flip becomes a rotation by 180 degrees, which keeps left and right
-    window = replace(window, mirror=mirror, flip=flip)
+    if mirror or flip:
+        window = replace(window, mirror=mirror, flip=flip)
     if augment.rotate or augment.perspective:
         return random_warp(window, (height, width), augment, draw)
     return window
@@ -140,57 +151,31 @@ def cut(
     canvas_map: CropWindow | Warp,
     change: Change | None = None,
 ) -> OnCanvas:
-    """A part of an image and its annotations on the canvas; see `to_canvas` for the other arguments.
+    """A part of an image and its annotations on the canvas; see `pending_cut` for the arguments."""
+    return pending_cut(image, annotations, resize_spec, labels, canvas_map, change).render()
+
+
+def pending_cut(
+    image: ImageLike,
+    annotations: Mapping[str, Any],
+    resize_spec: ResizeSpec,
+    labels: Mapping[str, LabelSpec],
+    canvas_map: CropWindow | Warp,
+    change: Change | None = None,
+) -> PendingCanvas:
+    """A part of an image and its annotations on the canvas, with pixels that are decoded later; see `to_canvas` for the other
+    arguments.
 
     Args:
         canvas_map: the part, and how it is turned and mirrored.
         change: of the colors.
     """
-    fill = resize_spec.fill_for(image.shape[2])
-    if isinstance(canvas_map, Warp):
-        pixels = canvas_map.resample(as_pixels(image), fill)
-    else:
-        pixels, canvas_map = _resized_crop(image, canvas_map)
-    changed = _tensor(pixels if change is None else change(pixels))
-    oriented = changed if isinstance(canvas_map, Warp) else _oriented(changed, canvas_map)
+    factor = 1
+    if isinstance(canvas_map, CropWindow) and not isinstance(image, np.ndarray):
+        canvas_map, factor = image.window(canvas_map)
     on_canvas_annotations = {
         name: task_of(annotation).data.cut(annotation, canvas_map, resize_spec, labels.get(name))
         for name, annotation in annotations.items()
     }
     transform = canvas_map.transform(resize_spec, (image.shape[0], image.shape[1]))
-    return OnCanvas(_fill(oriented, resize_spec.size, fill), transform, on_canvas_annotations)
-
-
-def _tensor(pixels: np.ndarray) -> Tensor:
-    """(h, w, C) as a view (C, h, w)."""
-    return torch.from_numpy(pixels).permute(2, 0, 1)
-
-
-def _resized_crop(image: ImageLike, window: CropWindow) -> tuple[np.ndarray, CropWindow]:
-    """The pixels (h, w, C) of a window, neither turned nor mirrored, and the window that they are of."""
-    if isinstance(image, DeferredImage):
-        window, factor = image.window(window)
-        pixels = crop_resize(image.reduced(factor), window.box(factor), window.unturned)
-    else:
-        pixels = crop_resize(image, window.box(), window.unturned)
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()), window
-
-
-def _oriented(pixels: Tensor, window: CropWindow) -> Tensor:
-    """Pixels (C, h, w), turned and mirrored as a window is."""
-    pixels = torch.rot90(pixels, window.turns, (1, 2)) if window.turns else pixels
-    pixels = F.horizontal_flip(pixels) if window.mirror else pixels
-    return F.vertical_flip(pixels) if window.flip else pixels
-
-
-def _fill(part: Tensor, size: tuple[int, int], fill: tuple[int, ...]) -> Tensor:
-    """Puts an image (C, h, w) at the top left of a canvas (C, height, width)."""
-    if part.shape[1:] == size:
-        return part.contiguous()
-    canvas = torch.empty((part.shape[0], *size), dtype=part.dtype)
-    height, width = part.shape[1:]
-    canvas[:, :height, :width] = part
-    fill_color = torch.tensor(fill, dtype=part.dtype)[:, None, None]
-    canvas[:, height:] = fill_color
-    canvas[:, :height, width:] = fill_color
-    return canvas
+    return PendingCanvas(image, canvas_map, factor, resize_spec, transform, on_canvas_annotations, change)

@@ -48,6 +48,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
         paper: the paper or specification that it implements.
         selects: whether raw outputs are ordered by scores inside the model, so that rounding errors can change their order.
         needs: "boxes" if this decoder, as built, reads another branch's boxes; None otherwise.
+        needs_many_images: whether it learns slowly, so that few training images do not suffice without trained weights.
         neck_defaults: default options of a neck in the same branch, if the user sets none.
         in_levels: indices of the levels that this decoder, as built, reads; None for all.
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
@@ -62,6 +63,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     paper: ClassVar[str] = ""
     neck_defaults: ClassVar[Mapping[str, Any]] = {}
     selects: ClassVar[bool] = False
+    needs_many_images: ClassVar[bool] = False
     needs: str | None = None
     in_levels: tuple[int, ...] | None = None
     uses_embedding: bool = False

@@ -218,7 +218,7 @@ class _Reported:
                 ]
             augment = Augment.from_options(recipe.augment.name, recipe.augment.options)
             train_set = mixed(info, opened.sources, recipe.seed, augment, recipe.reduced_decoding)
-            return first_images(train_set, recipe.batch_size, recipe.seed), []
+            return first_images(train_set, recipe), []
         except (ConfigError, DataError) as error:
             return [], [f"The training images cannot be shown: {error}"]
 

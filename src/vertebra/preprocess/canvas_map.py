@@ -33,5 +33,8 @@ class CanvasMap(Protocol):
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """The boxes (..., 4) xyxy around the mapped boxes, in canvas pixels; not clipped."""
 
+    def boxes_around(self, outlines: np.ndarray) -> np.ndarray:
+        """The boxes (..., 4) xyxy around mapped convex polygons (..., P, 2) of x, y, in canvas pixels; not clipped."""
+
     def labels(self, mask: np.ndarray, canvas: tuple[int, int], fill: int) -> np.ndarray:
         """A mask (..., H, W) of the image, on the canvas (..., height, width), with ``fill`` outside the image."""

@@ -72,7 +72,11 @@ class CropWindow:
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (..., 4) xyxy from image to canvas pixels; not clipped."""
-        corners = self.points(np.asarray(boxes).reshape(*boxes.shape[:-1], 2, 2))
+        return self.boxes_around(np.asarray(boxes).reshape(*boxes.shape[:-1], 2, 2))
+
+    def boxes_around(self, outlines: np.ndarray) -> np.ndarray:
+        """The boxes (..., 4) xyxy around mapped points (..., P, 2) of x, y, in canvas pixels; not clipped."""
+        corners = self.points(outlines)
         ordered: np.ndarray = np.concatenate([corners.min(axis=-2), corners.max(axis=-2)], axis=-1)
         return ordered
 

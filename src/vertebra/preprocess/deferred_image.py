@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from threading import local
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -21,16 +22,39 @@ from vertebra.shards.members import file_source
 KEPT = 50_000_000  # bytes of pixels that a thread keeps at most
 
 
+class LazyImage(Protocol):
+    """An image whose size is known, and whose pixels are loaded when they are asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the whole image."""
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that it keeps."""
+
+    def decoded(self) -> np.ndarray:
+        """The whole image, (H, W, channels) uint8."""
+
+    def window(self, window: CropWindow) -> tuple[CropWindow, int]:
+        """A crop window whose edges are whole pixels of the reduced image that suffices for it, and the factor of that image."""
+
+    def reduced(self, factor: int) -> np.ndarray:
+        """The image at 1/``factor``, (ceil(H / factor), ceil(W / factor), channels) uint8, to be used at once and not changed."""
+
+
 class DeferredImage:
     """An image whose size is known and whose pixels are decoded later.
 
-    JPEG files are decoded at 1/2, 1/4 or 1/8 where that is enough for a crop; all other images are decoded here.
+    JPEG files are decoded when their pixels are asked for, at 1/2, 1/4 or 1/8 where that is enough for a crop; all other images
+    are decoded here.
 
     Args:
         source: a file, its bytes, or any other image of `vertebra.preprocess.images.read_image`.
         channels: number of channels of the model's input.
         name: its name in messages; empty for the path, or a description.
         scale: the range of numbers of more than 8 bits.
+        reduce: whether JPEG files may be decoded at a reduced scale.
 
     Attributes:
         size: (height, width) in pixels, upright.
@@ -40,8 +64,10 @@ class DeferredImage:
         DataError: see `read_image`; also from `decoded` and `reduced`.
     """
 
-    def __init__(self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto") -> None:
-        self.name, self.channels, self.scale = name or source_name(source), channels, scale
+    def __init__(
+        self, source: ImageSource, channels: int = 3, name: str = "", scale: Scale = "auto", *, reduce: bool = True
+    ) -> None:
+        self.name, self.channels, self.scale, self.reduce = name or source_name(source), channels, scale, reduce
         self._source, self._content, self._header = source, *self._read_header(source)
         self._pixels: np.ndarray | None = None
         if self._header is None:
@@ -53,6 +79,11 @@ class DeferredImage:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels) of the whole image."""
         return (*self.size, self.channels)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of memory that it keeps."""
+        return len(self._content or b"") + (0 if self._pixels is None else self._pixels.nbytes)
 
     def decoded(self) -> np.ndarray:
         """The whole image, (H, W, channels) uint8."""
@@ -67,13 +98,7 @@ class DeferredImage:
         Both sides are the same where the image is not reduced. Else the window becomes smaller by less than ``factor`` pixels
         on each side, which is less than a pixel of the canvas.
         """
-        factor = jpeg.reduction((window.height, window.width), window.unturned) if self._reducible else 1
-        if factor == 1:
-            return window, 1
-        top, left = -(-window.top // factor) * factor, -(-window.left // factor) * factor
-        bottom = (window.top + window.height) // factor * factor
-        right = (window.left + window.width) // factor * factor
-        return replace(window, top=top, left=left, height=bottom - top, width=right - left), factor
+        return reduced_window(window) if self.reducible else (window, 1)
 
     def reduced(self, factor: int) -> np.ndarray:
         """The image at 1/1, 1/2, 1/4 or 1/8: each pixel covers a square of ``factor`` pixels from the top left.
@@ -109,14 +134,25 @@ class DeferredImage:
             raise unreadable(self.name, error) from error
 
     @property
-    def _reducible(self) -> bool:
-        """Whether a reduced image begins at the upright image's top left corner."""
-        if self._header is None or self._pixels is not None:
+    def reducible(self) -> bool:
+        """Whether it can be decoded at a reduced scale, and begins at the upright image's top left corner then."""
+        if not self.reduce or self._header is None or self._pixels is not None:
             return False
-        return self._header.orientation == 1 or not any(side % jpeg.REDUCTIONS[0] for side in self.size)
+        return self._header.reducible
 
 
-ImageLike = np.ndarray | DeferredImage
+ImageLike = np.ndarray | LazyImage
+
+
+def reduced_window(window: CropWindow) -> tuple[CropWindow, int]:
+    """A crop window on whole pixels of a reduced image, and the factor of that image; see `LazyImage.window`."""
+    factor = jpeg.reduction((window.height, window.width), window.unturned)
+    if factor == 1:
+        return window, 1
+    top, left = -(-window.top // factor) * factor, -(-window.left // factor) * factor
+    bottom = (window.top + window.height) // factor * factor
+    right = (window.left + window.width) // factor * factor
+    return replace(window, top=top, left=left, height=bottom - top, width=right - left), factor
 
 
 def as_pixels(image: ImageLike) -> np.ndarray:

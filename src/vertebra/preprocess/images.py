@@ -14,7 +14,7 @@ from vertebra.preprocess.arrays import tensor_to_array, with_channel_axis
 from vertebra.preprocess.channels import picture_to_channels, to_channels
 from vertebra.preprocess.image_files import check_opened, name_of, open_image, unreadable
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.number_range import RangeUse, Scale, stretched, to_bytes
+from vertebra.preprocess.number_range import RangeUse, Scale, scaled_range, stretched, to_bytes
 from vertebra.preprocess.raw_files import raw_file, raw_size
 from vertebra.preprocess.raw_images import ORIENTATION, RawImage, raw_page, raw_picture, turned, upright
 from vertebra.shards.members import file_source
@@ -90,6 +90,19 @@ def read_picture(source: ImageSource) -> np.ndarray:
     return np.ascontiguousarray(array[:, :, :3] if array.shape[2] >= 3 else array[:, :, :1].repeat(3, axis=2))
 
 
+def count_range(path: str | Path, use: RangeUse) -> None:
+    """Counts an image file of any number of channels, and the part of the range that its numbers use.
+
+    Raises:
+        DataError: see `read_image`.
+    """
+    use.add_image()
+    content = _file_content(path, str(path))
+    if isinstance(content, RawImage):
+        colors = content.values[:, :, :-1] if content.transparent else content.values
+        scaled_range(colors, str(path), use.scale, use=use)
+
+
 def decoded_size(path: str | Path) -> tuple[int, int]:
     """(height, width) of an upright image of any number of channels, which is decoded, so that damage is found.
 
@@ -122,6 +135,26 @@ def image_size(path: str | Path) -> tuple[int, int]:
             return (picture.width, picture.height) if turned else (picture.height, picture.width)
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error
+
+
+def image_header(path: str | Path, channels: int) -> tuple[tuple[int, int], bool]:
+    """(height, width) of an upright image from its header, and whether it can be decoded at a reduced scale.
+
+    Args:
+        channels: of the model's input.
+
+    Raises:
+        DataError: the file is missing or is not an image.
+    """
+    if channels in (1, 3):
+        try:
+            content = jpeg.file_head(file_source(path))[1]
+            header = None if content is None else jpeg.read_header(content, str(path))
+        except Exception as error:  # Pillow raises a dozen types on damaged files
+            raise unreadable(str(path), error) from error
+        if header is not None:
+            return header.upright_size, header.reducible
+    return image_size(path), False
 
 
 def exif_orientation(path: str | Path) -> int:

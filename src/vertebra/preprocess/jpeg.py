@@ -37,6 +37,11 @@ class JpegHeader(NamedTuple):
     orientation: int
 
     @property
+    def reducible(self) -> bool:
+        """Whether a reduced image begins at the upright image's top left corner."""
+        return self.orientation == 1 or not any(side % REDUCTIONS[0] for side in self.size)
+
+    @property
     def upright_size(self) -> tuple[int, int]:
         """(height, width) after turning."""
         return self.size[::-1] if self.orientation in (5, 6, 7, 8) else self.size
@@ -46,7 +51,7 @@ def file_head(source: str | Path | bytes) -> tuple[bytes, bytes | None]:
     """The first bytes of a file, and the whole content of a JPEG file; None for others."""
     if isinstance(source, bytes):
         return source[:HEAD], source if source.startswith(MAGIC) else None
-    with Path(source).open("rb") as file:
+    with Path(source).open("rb", buffering=0) as file:
         head = file.read(HEAD)
         if not head.startswith(MAGIC):
             return head, None

@@ -77,6 +77,20 @@ class RangeUse:
         self.lowest, self.highest, self.limit = np.inf, -np.inf, 0.0
         self._lock = Lock()
 
+    @classmethod
+    def joined(cls, parts: Sequence[RangeUse]) -> RangeUse:
+        """The images of several, at least one, of the same ``scale``."""
+        use = cls(parts[0].scale)
+        for part in parts:
+            use.images, use.deep, use.clipped = (
+                use.images + part.images,
+                use.deep + part.deep,
+                use.clipped + part.clipped,
+            )
+            use.lowest, use.highest = min(use.lowest, part.lowest), max(use.highest, part.highest)
+            use.limit = max(use.limit, part.limit)
+        return use
+
     def add_image(self) -> None:
         """Counts an image."""
         with self._lock:
@@ -95,15 +109,21 @@ class RangeUse:
             self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
             self.limit = bounds[1]
 
+    def small_part(self) -> tuple[str, str] | None:
+        """That images use a small part of the range of ``scale: auto``, and the cure; None if they do not."""
+        if not self.deep or self.scale != "auto" or self.highest >= SMALL_PART * self.limit:
+            return None
+        levels = int(self.highest / self.limit * 255) + 1
+        return (
+            f"{self.deep} of {self.images} images hold numbers up to {self.highest:g} of 0..{self.limit:g}, so the model gets "
+            f"{levels} of 256 gray levels",
+            f"state the range of these images with 'scale', such as scale: [0, {_next_bound(self.highest):g}]",
+        )
+
     def warnings(self) -> list[str]:
         """What is probably wrong: images that use a small part of the range, or have numbers outside it."""
-        lines, of = [], f"{self.deep} of {self.images} images"
-        if self.deep and self.scale == "auto" and self.highest < SMALL_PART * self.limit:
-            levels = int(self.highest / self.limit * 255) + 1
-            lines.append(
-                f"{of} hold numbers up to {self.highest:g} of 0..{self.limit:g}, so the model gets {levels} of 256 gray "
-                f"levels; state the range of these images with 'scale', such as scale: [0, {_next_bound(self.highest):g}]"
-            )
+        small_part = self.small_part()
+        lines = [] if small_part is None else ["; ".join(small_part)]
         if self.clipped:
             low, high = self.scale if self.scale != "auto" else (0.0, self.limit)
             lines.append(
@@ -140,13 +160,21 @@ def to_bytes(
         return array.astype(np.uint8) * 255
     if array.dtype.kind not in "uif":
         raise DataError(f"{name}: an image array must hold numbers, got {array.dtype}")
+    bounds = scaled_range(array, name, scale, in_memory=in_memory, use=use)
+    return array.astype(np.uint8) if bounds is None else _scaled(array, *bounds)
+
+
+def scaled_range(
+    array: np.ndarray, name: str, scale: Scale = "auto", *, in_memory: bool = False, use: RangeUse | None = None
+) -> tuple[float, float] | None:
+    """The range from which `to_bytes` scales numbers; None for 8-bit values. See there for the arguments and errors."""
+    if array.dtype in (np.uint8, bool):
+        return None
     lowest, highest = _min_and_max(array, name)
     bounds = scale if scale != "auto" else _bounds(array, lowest, highest, in_memory, name)
-    if bounds is None:
-        return array.astype(np.uint8)
-    if use is not None:
+    if bounds is not None and use is not None:
         use.add(lowest, highest, bounds)
-    return _scaled(array, *bounds)
+    return bounds
 
 
 def stretched(array: np.ndarray, name: str) -> np.ndarray:

@@ -7,24 +7,33 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 
-def crop_resize(image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int]) -> Tensor:
+def crop_resize(
+    image: np.ndarray, box: tuple[int, int, int, int], size: tuple[int, int], *, interleaved: bool = False
+) -> Tensor:
     """A crop of an image, resized.
 
     Args:
         image: (H, W, C) uint8.
         box: (left, top, right, bottom) in whole pixels, inside the image. Pixels outside do not count.
         size: (height, width) of the result in pixels.
+        interleaved: whether the channels of a pixel lie side by side in the memory of the result, as in the image; else each
+            channel lies by itself.
 
     Returns:
         (C, height, width) uint8, within one gray level of Pillow's bilinear resize of the crop.
     """
     left, top, right, bottom = box
-    crop = torch.from_numpy(image)[top:bottom, left:right].permute(2, 0, 1)
-    if crop.shape[1:] == size:
-        return crop.clone()  # never a view of the image, whose memory may be used again
-    resized: Tensor = F.resize(crop, list(size), antialias=True)
-    return resized
+    # torch resamples to the layout that the strides suggest, also that of the batch's axis, which differs here
+    if interleaved:
+        crop = torch.from_numpy(image.reshape(1, *image.shape)[:, top:bottom, left:right]).permute(0, 3, 1, 2)
+    else:
+        crop = torch.from_numpy(image[top:bottom, left:right]).permute(2, 0, 1)[None]
+    layout = torch.channels_last if interleaved else torch.contiguous_format
+    if crop.shape[2:] == size:  # never a view of the image, whose memory may be used again
+        return crop.clone(memory_format=layout)[0]
+    resized = F.interpolate(crop, size, mode="bilinear", antialias=True)
+    return resized.contiguous(memory_format=layout)[0]

@@ -53,8 +53,12 @@ class Warp:
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """The boxes (..., 4) xyxy around the mapped boxes, in canvas pixels; not clipped. A box that is not seen has no area."""
-        corners = np.asarray(boxes, dtype=np.float64)[..., [[0, 1], [2, 1], [2, 3], [0, 3]]]
-        mapped = self._homogeneous(corners)
+        return self.boxes_around(np.asarray(boxes)[..., [[0, 1], [2, 1], [2, 3], [0, 3]]])
+
+    def boxes_around(self, outlines: np.ndarray) -> np.ndarray:
+        """The boxes (..., 4) xyxy around mapped convex polygons (..., P, 2) of x, y, in canvas pixels; not clipped. One
+        that is not seen has no area."""
+        mapped = self._homogeneous(np.asarray(outlines, dtype=np.float64))
         following = np.roll(mapped, -1, axis=-2)
         depth, next_depth = mapped[..., 2:], following[..., 2:]
         crossing = (depth > MIN_DEPTH) != (next_depth > MIN_DEPTH)  # where an edge leaves what the camera sees

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
@@ -128,18 +129,18 @@ class Augment:
         """
         return replace(cls.preset(name), **check_options(cls, options, "train.augment"))
 
-    @property
+    @cached_property
     def moves(self) -> bool:
         """Whether anything but colors changes, within one image."""
         still = PRESETS["none"]
         return any(getattr(self, name) != getattr(still, name) for name in GEOMETRY)
 
-    @property
+    @cached_property
     def recolors(self) -> bool:
         """Whether pixels change that do not move."""
         return any(getattr(self, name) for name in PIXELS)
 
-    @property
+    @cached_property
     def mixes(self) -> frozenset[str]:
         """The operations on several images that are switched on."""
         return frozenset(name for name in MIXING if getattr(self, name))

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vertebra.cpus import usable_cpus
+from vertebra.data.analysis.small_images import read_small
+from vertebra.data.canvas import measured_canvas
 from vertebra.data.check.open_splits import OpenedSplit
-from vertebra.data.open_datasets import fitting_size
-from vertebra.data.samples import MixedData, SampleKey, Source
+from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.preprocess.images import read_image
 from vertebra.recipe.augment import Augment
 from vertebra.report.example_pictures import fitted
 from vertebra.report.seen_images import draw_sample
 from vertebra.tasks import all_image_level, get_task
 from vertebra.tasks.picture import fit_text, write
 
-TILE = 400  # pixels of the longer side of a picture
+TILE = (
+    432  # pixels of the longer side of a picture; of photographs the shorter one then needs no enlarging to be drawn on
+)
 CAPTION = 26
 MARGIN = 8
 TEXT = 14
 PAPER, INK, CARD = (32, 34, 40), (236, 238, 242), (18, 20, 24)
-CANVAS = 480  # pixels of the longer side of augmented images
 
 
 @dataclass(frozen=True)
@@ -56,14 +60,18 @@ def pictures(
         seed: of the augmentation.
         largest: pixels of the longer side of the pictures.
     """
-    augmenter = _Augmenter(opened, seed) if augmented else None
-    for row in rows:
+    augmenter = _Augmenter(opened, seed, largest) if augmented and rows else None
+
+    def shown(row: int) -> Shown | None:
         try:
-            picture, classes = _drawn(opened, row)
+            picture, classes = _drawn(opened, row, largest)
             changed = None if augmenter is None else fitted(augmenter.picture(row), largest)
         except DataError:
-            continue  # named by the findings
-        yield Shown(opened.name, opened.name_of(row), fitted(picture, largest), changed, classes)
+            return None  # named by the findings
+        return Shown(opened.name, opened.name_of(row), fitted(picture, largest), changed, classes)
+
+    with ThreadPoolExecutor(max(1, usable_cpus())) as pool:
+        yield from (each for each in pool.map(shown, rows) if each is not None)
 
 
 def chosen_rows(opened: OpenedSplit, count: int, seed: int = 0) -> list[int]:
@@ -89,31 +97,24 @@ def _novelty_order(presence: np.ndarray) -> np.ndarray:
     return order
 
 
-def _drawn(opened: OpenedSplit, row: int) -> tuple[Image.Image, dict[str, tuple[str, ...]]]:
-    """The image with the annotations of all tasks, and the classes in it."""
-    pixels = read_image(opened.images.path(row))
-    size = (pixels.shape[0], pixels.shape[1])
-    picture = Image.fromarray(pixels)
-    classes = {}
-    for task, index in opened.indices.items():
+def _drawn(opened: OpenedSplit, row: int, largest: int) -> tuple[Image.Image, dict[str, tuple[str, ...]]]:
+    """The image, made small, with the annotations of the task that shows most, and the classes in it by task."""
+    small = read_small(opened.images.path(row), largest)
+    picture = Image.fromarray(small.image)
+    classes: dict[str, tuple[str, ...]] = {}
+    fitting = ResizeSpec(small.image.shape[:2], "resize")
+    transform = fitting.transform(*small.size)
+    for task in sorted(opened.indices, key=lambda name: get_task(name).image_level):
+        index = opened.indices[task]
         if not index.columns[task].labeled[row]:
             continue
         data, labels = get_task(task).data, index.labels[task]
-        annotation = index.columns[task].get(row, size)
+        annotation = index.columns[task].get(row, small.size)
+        if not classes:  # further tasks would cover what the first one shows
+            picture = data.draw(data.to_canvas(annotation, fitting, transform, labels), labels, picture)
         occurring = np.flatnonzero(data.occurrences(annotation, labels.class_count))
         classes[task] = tuple(labels.classes[number] for number in occurring.tolist())
-    for task, annotation in _annotations(opened, row, size):
-        picture = get_task(task).data.draw(annotation, opened.indices[task].labels[task], picture)
-        break  # further tasks would cover what the first one shows
-    return picture, classes
-
-
-def _annotations(opened: OpenedSplit, row: int, size: tuple[int, int]) -> Iterator[tuple[str, object]]:
-    """The annotations of an image by task, first those of the task that shows most."""
-    for task in sorted(opened.indices, key=lambda name: get_task(name).image_level):
-        index = opened.indices[task]
-        if index.columns[task].labeled[row]:
-            yield task, index.columns[task].get(row, size)
+    return picture, {task: classes[task] for task in opened.indices if task in classes}
 
 
 class _Augmenter:
@@ -122,16 +123,18 @@ class _Augmenter:
     Args:
         opened: the split.
         seed: of the augmentation.
+        longest: pixels of the longer side of the canvas.
     """
 
-    def __init__(self, opened: OpenedSplit, seed: int) -> None:
+    def __init__(self, opened: OpenedSplit, seed: int, longest: int) -> None:
         self.opened = opened
         tasks = sorted(opened.indices, key=lambda name: get_task(name).image_level)[:1]
         self.labels = {task: opened.indices[task].labels[task] for task in tasks}
         sources = [Source(opened.indices[task], {task: task}) for task in tasks]
-        size = fitting_size([opened.indices[task] for task in tasks], set(tasks), CANVAS)
+        size, _ = measured_canvas([opened.indices[task] for task in tasks], tasks, longest=longest)
         resize = ResizeSpec(size, "center_crop" if all_image_level(tasks) else "letterbox")
-        self.data = MixedData(sources, self.labels, resize, Augment.preset("default"), seed=seed)
+        augment = Augment.preset("default")
+        self.data = MixedData(sources, self.labels, resize, augment, seed=seed, reduced_decoding=True)
 
     def picture(self, row: int) -> Image.Image:
         """The image on the canvas, with its annotations.

@@ -56,17 +56,18 @@ def write_pictures(
     page: list[Shown] = []
     done = 0
     for name, one in content.opened.splits.items():
-        for row in sorted(on_sheet[name] | set(on_page[name])):
-            shown = list(pictures(one, [row], augmented=augmented, seed=seed))
-            sheet += shown if row in on_sheet[name] else []
-            page += shown if row in on_page[name] else []
+        rows_of = {one.name_of(row): row for row in sorted(on_sheet[name] | set(on_page[name]))}
+        for shown in pictures(one, list(rows_of.values()), augmented=augmented, seed=seed):
+            row = rows_of[shown.name]
+            sheet += [shown] if row in on_sheet[name] else []
+            page += [shown] if row in on_page[name] else []
             done += 1
             if progress is not None:
                 progress(done, total)
     with os_errors_as_run_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         with replacing(out / SHEET) as part:
-            contact_sheet(sheet).save(part, "PNG")
+            contact_sheet(sheet).save(part, "PNG", compress_level=1)
         write_data_page(out / PAGE, content.report, tables, page)
     return [out / SHEET, out / PAGE]
 

@@ -224,4 +224,4 @@ def drawing(svg: str) -> str:
 
 def file_link(path: Path) -> str:
     """The address of a file; empty for a path that is none on this machine."""
-    return path.as_uri() if path.is_absolute() and path.exists() else ""
+    return path.absolute().as_uri() if path.exists() else ""

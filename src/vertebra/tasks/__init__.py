@@ -61,7 +61,7 @@ def task_of(annotation: Any) -> Task:
     Raises:
         TypeError: no task has such annotations.
     """
-    return _first(TASKS, "annotation", annotation) or _required(all_tasks(), "annotation", annotation)
+    return _task_of_type("annotation", type(annotation))  # type: ignore[arg-type]  # a class has a hash
 
 
 def task_of_labels(labels: LabelSpec) -> Task:
@@ -70,7 +70,7 @@ def task_of_labels(labels: LabelSpec) -> Task:
     Raises:
         TypeError: no task has such labels.
     """
-    return _first(TASKS, "labels", labels) or _required(all_tasks(), "labels", labels)
+    return _task_of_type("labels", type(labels))  # type: ignore[arg-type]  # a class has a hash
 
 
 def all_image_level(names: Iterable[str]) -> bool:
@@ -79,16 +79,14 @@ def all_image_level(names: Iterable[str]) -> bool:
     return bool(tasks) and all(task.image_level for task in tasks)
 
 
-def _first(tasks: Mapping[str, Task], kind: str, value: Any) -> Task | None:
-    """The first task whose class for ``kind`` the value is an instance of."""
-    return next((task for task in tasks.values() if isinstance(value, getattr(task, kind))), None)
-
-
-def _required(tasks: Mapping[str, Task], kind: str, value: Any) -> Task:
-    task = _first(tasks, kind, value)
-    if task is None:
-        raise TypeError(f"no task has {type(value).__name__} as its {kind}; tasks: {', '.join(tasks)}")
-    return task
+@cache
+def _task_of_type(kind: str, given: type) -> Task:
+    """The first task whose class for ``kind`` is this class or a base of it; entry points are read if there is none without."""
+    known = (task for tasks in (lambda: TASKS, all_tasks) for task in tasks().values())
+    for task in known:
+        if issubclass(given, getattr(task, kind)):
+            return task
+    raise TypeError(f"no task has {given.__name__} as its {kind}; tasks: {', '.join(all_tasks())}")
 
 
 __all__ = ["TASKS", "Task", "all_image_level", "all_tasks", "get_task", "task_of", "task_of_labels"]

@@ -29,12 +29,15 @@ class TaskData(ABC):
             task whose data only its own readers read.
         direct_kinds: those of them that mean this task where no task is named.
         annotates_boxes: whether objects have boxes, which `object_boxes` returns.
+        sized_by: what must be large enough on the canvas, "boxes" or the "points" in them, so that the canvas is chosen by the
+            sizes of `object_boxes`, see `vertebra.recipe.defaults.OBJECT_PX`; None if it is chosen by the images alone.
     """
 
     whole_image: bool = False
     source_kinds: frozenset[str] = frozenset()
     direct_kinds: frozenset[str] = frozenset()
     annotates_boxes: bool = False
+    sized_by: str | None = None
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.

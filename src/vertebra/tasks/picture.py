@@ -91,6 +91,7 @@ def _font(size: int, wide: bool) -> Font:
     return ImageFont.load_default(size)
 
 
+@lru_cache(maxsize=4096)
 def text_width(text: str, size: int) -> int:
     """Width in pixels of one line of text."""
     return round(font_for(text, size).getbbox(text)[2])

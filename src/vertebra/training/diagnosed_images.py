@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.data.loaders import Loader
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.evaluation.measure import Measure
 from vertebra.evaluation.observers import Box, Diagnoses, Drawings
 from vertebra.model_info import ModelInfo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,10 +25,13 @@ from vertebra.files import os_errors_as_run_errors, replacing
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
+from vertebra.recipe.choices import Choice
 from vertebra.tasks.thresholds import ClassThresholds
+from vertebra.training.choosing import SameChoices, few_images_notes
+from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
 from vertebra.training.fingerprint import fingerprint
-from vertebra.training.folder import BEST, CONFIG, LAST, Interrupted, RunFolder
+from vertebra.training.folder import CONFIG, Interrupted, RunFolder
 from vertebra.training.loaders import RunData
 from vertebra.training.loggers import LOCAL_FOLDERS, RunLoggers
 from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_class
@@ -35,6 +39,7 @@ from vertebra.training.prediction_pictures import prediction_pictures
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
+    choice_lines,
     next_record,
     provenance,
     resolved,
@@ -43,10 +48,12 @@ from vertebra.training.record import (
     step_shape,
 )
 from vertebra.training.report import write_run_report
+from vertebra.training.resolved_config import ResolvedConfig
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
 from vertebra.training.run_state import EndRecord, record_end
 from vertebra.training.saved_state import check_state
 from vertebra.training.selection import lower_metrics, unmeasurable_notes
+from vertebra.training.state_files import BEST, saved_states
 from vertebra.training.step import TrainingModule
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
@@ -61,8 +68,8 @@ class Finished(NamedTuple):
     """A run that has ended.
 
     Attributes:
-        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt``, ``metrics.csv``,
-            ``run.json`` and ``report.html``.
+        folder: of the run, with ``config.yaml``, ``model.safetensors`` (the best weights), ``last.ckpt`` and ``previous.ckpt``
+            (to resume from), ``metrics.csv``, ``run.json`` and ``report.html``.
         model: with the best weights, in evaluation mode.
     """
 
@@ -92,11 +99,12 @@ class _Prepared:
 
 
 def run_training(
-    config: Config,
+    config: ResolvedConfig,
     model: VisionModel,
     opened: Opened,
     val: Opened,
     folder: Path,
+    choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None = None,
 ) -> Finished:
@@ -108,6 +116,7 @@ def run_training(
         opened: training data.
         val: evaluation data.
         folder: of the run.
+        choices: the options that were chosen for a new run.
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
 
@@ -115,12 +124,12 @@ def run_training(
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
-    emit(*opened.notes, *val.notes, *origin)
-    run = _prepare(config, model, opened, val, folder, resumption, transform)
+    emit(*opening_notes(opened, val), *origin)
+    run = _prepare(config, model, opened, val, folder, choices, resumption, transform)
     clear_calibration(model)  # it does not hold for the new weights
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
-        _fit(run, str(folder / LAST) if resumption else None)
+        _fit(run, str(resumption.state) if resumption else None)
     if not run.module.losses:
         _report_nothing_left(run, config)
     emit(*run.module.notes(), *run.data.notes())
@@ -130,6 +139,7 @@ def run_training(
         run.loggers.close("failed")
         raise error
     _take_best_weights(model, folder)
+    model.provenance = {**model.provenance, "epoch": run.folder.kept.epoch}  # with a moving average, its copy has it
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
         device = run.trainer.strategy.root_device
@@ -143,6 +153,13 @@ def run_training(
     return Finished(folder, model)
 
 
+def opening_notes(opened: Opened, val: Opened) -> list[str]:
+    """The notes of the readers: once what holds for both splits, and else with the split."""
+    both = set(opened.notes) & set(val.notes)
+    splits = [("train", note) for note in opened.notes] + [("val", note) for note in val.notes]
+    return list(dict.fromkeys(note if note in both else f"{split}: {note}" for split, note in splits))
+
+
 def _origin(config: Config, model: VisionModel) -> str:
     """Where the backbone's weights come from, in words."""
     if config.model.init_from is not None:
@@ -152,11 +169,12 @@ def _origin(config: Config, model: VisionModel) -> str:
 
 
 def _prepare(
-    config: Config,
+    config: ResolvedConfig,
     model: VisionModel,
     opened: Opened,
     val: Opened,
     folder: Path,
+    choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None,
 ) -> _Prepared:
@@ -169,6 +187,7 @@ def _prepare(
         *unmeasurable_notes(model_info(model), data.val_set, recipe.monitor),
         *data.unmirrored(),
         *data.train_set.range_notes(),
+        *([] if resumption else few_images_notes(model, data.train_set, config.model.init_from is not None)),
     )
     run_folder = RunFolder(folder, recipe.monitor, recipe.patience, recipe.save_every_minutes)
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
@@ -179,20 +198,26 @@ def _prepare(
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [EndRecord(folder, record), ProgressDisplay(), loggers, run_folder, state]
+    callbacks = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
-    steps, size = step_shape(data, recipe, trainer.world_size)
-    check_single_images(model, size // recipe.accumulate)
+    emit(*data.open_cache(trainer.num_devices))
+    steps, sizes = step_shape(data, recipe, trainer.world_size)
+    check_single_images(model, min(sizes) // recipe.accumulate)
     values = resolved(config, model, data, trainer)
-    changes = [] if resumption is None else [*resumption.changes, *consequences(resumption, steps, values["precision"])]
-    record.update(next_record(folder, fingerprints, start_entry(values, changes)))
+    changes: list[str] = []
+    if resumption is not None:
+        redrawn = redrawn_note(data.train_set, resumption.saved.config.train, recipe, trainer.world_size)
+        changes = [*resumption.changes, *consequences(resumption, steps, values["precision"]), *redrawn]
+    record.update(next_record(folder, fingerprints, start_entry(values, changes), choices))
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"])  # type: ignore[call-overload]
+    module.folder = folder
     if resumption is not None:
-        check_state(folder / LAST, module, RunFolder.STATE)
+        check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}), *changes)
+    emit(*choice_lines(choices))
     return _Prepared(run_folder, data, module, trainer, record, loggers)
 
 
@@ -209,13 +234,13 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
     except Interrupted:
         if not is_first_process():
             raise SystemExit(128 + stop.signal) from None  # the first process reports it
-        message = f"stopped; everything is saved. Go on with: vertebra train --resume {folder}"
+        message = f"stopped; everything is saved. Go on with: {_resume_command(folder)}"
         raise RunStopped(message, stop.signal) from None
     except StoppedBySignal as signal:
         raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
 
 
-def _report_nothing_left(run: _Prepared, config: Config) -> None:
+def _report_nothing_left(run: _Prepared, config: ResolvedConfig) -> None:
     """Prints why a resumed run took no step, and keeps its weights if it has kept none."""
     out_of_patience = f"train.patience ({config.train.patience}) is used up"
     reason = out_of_patience if run.folder.out_of_patience else f"all {config.train.epochs} epochs are done"
@@ -247,13 +272,17 @@ def _keep_thresholds(model: VisionModel, folder: Path, thresholds: Mapping[str, 
 
 def _saved(folder: Path) -> str:
     """How to continue a run that did not save when it stopped."""
-    if (folder / LAST).exists():
-        return f"go on from the last save with: vertebra train --resume {folder}"
+    if saved_states(folder):
+        return f"go on from the last save with: {_resume_command(folder)}"
     return "nothing was saved yet"
 
 
+def _resume_command(folder: Path) -> str:
+    return f"vertebra train --resume {shlex.quote(str(folder))}"
+
+
 @contextmanager
-def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> Iterator[None]:
+def run_folder_for(folder: Path, config: ResolvedConfig, record: Mapping[str, Any]) -> Iterator[None]:
     """Makes the run folder with its config and record just before training; removes it if training ends before anything was
     saved.
 
@@ -270,23 +299,28 @@ def run_folder_for(folder: Path, config: Config, record: Mapping[str, Any]) -> I
             os.environ[FOLDER_VARIABLE] = str(folder)
         yield
     except BaseException as error:
-        if is_first_process() and not any((folder / name).exists() for name in (LAST, BEST)):
+        if is_first_process() and not saved_states(folder) and not (folder / BEST).exists():
             _remove_empty_run(folder, created)
-        user_error = as_user_error(error) if isinstance(error, Exception) else None
+        if not isinstance(error, Exception) or isinstance(error, RunStopped):
+            raise
+        resumable = bool(saved_states(folder))
+        user_error = as_user_error(error, config.train, folder if resumable else None)
         if user_error is None:
+            if resumable:
+                emit(_saved(folder))
             raise
         raise user_error from error
 
 
 def _write(path: Path, text: str) -> None:
     """Writes a small file atomically."""
-    with replacing(path) as part:
+    with replacing(path, synced=True) as part:
         part.write_text(text, encoding="utf-8")
 
 
 def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:
     """Removes the files of a run that has saved nothing, and the folders that were made for it."""
-    for name in (CONFIG, RECORD, METRICS, METRICS_BY_CLASS, f"{LAST}.partial"):
+    for name in (CONFIG, RECORD, METRICS, METRICS_BY_CLASS):
         (folder / name).unlink(missing_ok=True)
     for name in LOCAL_FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)

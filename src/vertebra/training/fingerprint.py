@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.errors import RunError
 from vertebra.shards.members import file_size
 from vertebra.tasks.column import FileColumn

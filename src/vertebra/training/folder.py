@@ -13,17 +13,24 @@ import torch
 
 from vertebra.errors import RunError, VertebraError
 from vertebra.evaluation.process_sums import sum_over_processes
-from vertebra.files import file_in_the_way, os_errors_as_run_errors
-from vertebra.messages import emit
+from vertebra.files import file_in_the_way
+from vertebra.messages import emit, is_first_process
 from vertebra.model_info import model_info
 from vertebra.training.metrics_table import write_metrics
 from vertebra.training.selection import BestWeights, main_score, nonfinite_tensor
+from vertebra.training.state_files import (
+    BEST,
+    LAST,
+    best_problem,
+    new_best,
+    remove_leftovers,
+    replace_state,
+    take_new_best,
+)
 from vertebra.training.step import TrainingModule
 from vertebra.training.stopping import StopRequest
 from vertebra.weights.model_file import write
 
-LAST = "last.ckpt"
-BEST = "model.safetensors"
 CONFIG = "config.yaml"
 
 
@@ -89,6 +96,7 @@ class RunFolder(pl.Callback):
         self.seconds = 0.0
         self.stop = StopRequest()
         self.log_row: Callable[[Mapping[str, float]], None] | None = None
+        self.resumed = False
         self._loss_sums: dict[str, tuple[float, int]] = {}
         self._started = self._saved = time.monotonic()
         self._last_note = ""
@@ -102,14 +110,22 @@ class RunFolder(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.resumed = True
         self.kept = BestWeights.from_state(state_dict["kept"])
         self.rows = state_dict["rows"]
         self.seconds = state_dict["seconds"]
         self._loss_sums = {name: (total, count) for name, (total, count) in state_dict["loss_sums"].items()}
-        if self.kept.epoch is not None and not (self.path / BEST).is_file():
+        if is_first_process():
+            self._check_best()
+
+    def _check_best(self) -> None:
+        """Takes the best weights that a killed process left, and starts their selection anew if they are not those of the state."""
+        take_new_best(self.path, self.kept.epoch)
+        problem = None if self.kept.epoch is None else best_problem(self.path / BEST, self.kept.epoch)
+        if problem is not None:
             self.kept = BestWeights()
             emit(
-                f"{self.path / BEST} is missing; the best weights are selected from the remaining epochs, if there are any"
+                f"{self.path / BEST} {problem}; the best weights are selected from the remaining epochs, if there are any"
             )
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -117,22 +133,31 @@ class RunFolder(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.watch()  # here, because Lightning sets its own handlers after on_fit_start
+        self.kept = BestWeights.from_state(trainer.strategy.broadcast(self.kept.state_dict()))
         trainer.should_stop = self.out_of_patience  # also if the run had ended that way before it was resumed
+        if trainer.is_global_zero:
+            remove_leftovers(self.path, trainer.ckpt_path)
+        if not self.resumed:
+            self.save(trainer)  # so that a run can be resumed from its first step on
 
     def on_fit_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.stop.release()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self.stop.release()
-        if isinstance(exception, VertebraError) and trainer.is_global_zero and trainer.global_step:
+        if not trainer.is_global_zero:
+            return
+        if isinstance(exception, VertebraError) and trainer.global_step:
             self._rescue(trainer, module)
+        if isinstance(exception, Exception) and not trainer.global_step and not self.resumed:
+            (self.path / LAST).unlink(missing_ok=True)  # a start that failed leaves nothing behind
 
     def _rescue(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Saves the weights from before an error, if no evaluation has saved any yet."""
         assert isinstance(module, TrainingModule)
         path = self.path / BEST
         if not path.exists() and nonfinite_tensor(module.best_model) is None:
-            write(module.best_model, path)
+            self._write_best(module, path)
             emit(f"{path} holds the weights after {trainer.global_step} steps, which were not evaluated")
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
@@ -170,6 +195,8 @@ class RunFolder(pl.Callback):
             if self.log_row is not None:
                 self.log_row(self.rows[-1])
         self.save(trainer)
+        if trainer.is_global_zero:
+            take_new_best(self.path, self.kept.epoch)
         requested = torch.tensor(float(self.stop.number is not None), device=module.device)
         if bool(sum_over_processes(requested) > 0) and trainer.current_epoch + 1 < (trainer.max_epochs or 0):
             raise Interrupted
@@ -192,7 +219,7 @@ class RunFolder(pl.Callback):
         score = main_score(model_info(module.model), scores, self.monitor)
         note = self.kept.update(epoch, score, scores, module.best_model)
         if self.kept.epoch == epoch and trainer.is_global_zero:
-            write(module.best_model, self.path / BEST)
+            self._write_best(module, new_best(self.path, epoch))  # renamed after the state that refers to them is saved
         nonfinite = [name for name, value in scores.items() if not math.isfinite(value)]
         if nonfinite:
             count = "1 metric is" if len(nonfinite) == 1 else f"{len(nonfinite)} metrics are"
@@ -202,6 +229,11 @@ class RunFolder(pl.Callback):
         self._last_note = note or ""
         if self.out_of_patience:
             trainer.should_stop = True
+
+    def _write_best(self, module: TrainingModule, path: Path) -> None:
+        model = module.best_model
+        model.provenance = {**model.provenance, "epoch": self.kept.epoch}
+        write(model, path)
 
     @property
     def out_of_patience(self) -> bool:
@@ -214,20 +246,12 @@ class RunFolder(pl.Callback):
             return
         self.kept = BestWeights(epoch=int(self.rows[-1]["epoch"]))
         if trainer.is_global_zero:
-            write(module.best_model, self.path / BEST)
+            self._write_best(module, self.path / BEST)
         emit(f"{self.path / BEST} now holds the newest weights; those of the best epoch are lost")
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Writes the state to resume from, atomically."""
-        partial = self.path / (LAST + ".partial")
-        with os_errors_as_run_errors(self.path / LAST):
-            try:
-                trainer.save_checkpoint(partial)
-                if trainer.is_global_zero:
-                    partial.replace(self.path / LAST)
-            except OSError:
-                partial.unlink(missing_ok=True)  # the older file stays, and the disk has some free space again
-                raise
+        """Writes the state to resume from; see `replace_state`."""
+        replace_state(self.path, trainer.save_checkpoint, trainer.is_global_zero)
         self._saved = time.monotonic()
 
 

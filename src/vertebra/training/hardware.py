@@ -95,6 +95,16 @@ def _processes(recipe: TrainConfig, device: str) -> int:
     return numbers
 
 
+def local_device(recipe: TrainConfig, hardware: Hardware) -> torch.device:
+    """The device of this process, also before the engine has chosen it: launchers set the process's number on its machine."""
+    if hardware.device != "cuda":
+        return torch.device({"tpu": "xla"}.get(hardware.device, hardware.device))
+    numbers = "auto" if recipe.devices == "auto" else _numbers(recipe.devices)
+    gpus = numbers if isinstance(numbers, list) else list(range(torch.cuda.device_count()))
+    rank = int(os.environ.get("LOCAL_RANK", 0))
+    return torch.device("cuda", gpus[rank] if rank < len(gpus) else gpus[0])
+
+
 def _one_gpu_a_process() -> bool:
     """Whether torchrun makes only one GPU visible to each process, so that the others cannot be counted."""
     return torch.distributed.is_torchelastic_launched() and torch.cuda.device_count() == 1
@@ -121,11 +131,12 @@ def check_memory(recipe: TrainConfig, canvas: tuple[int, int], device: str) -> N
     Raises:
         ConfigError: it does not; the message names the options.
     """
-    need = recipe.batch_size * canvas[0] * canvas[1] * BYTES_PER_PIXEL
+    images = recipe.batch_size or 1
+    need = images * canvas[0] * canvas[1] * BYTES_PER_PIXEL
     have = memory_of(device)
     if have is not None and need > have:
         raise ConfigError(
-            f"train.image_size {canvas[0]}x{canvas[1]} with train.batch_size {recipe.batch_size} needs more than "
+            f"train.image_size {canvas[0]}x{canvas[1]} with train.batch_size {images} needs more than "
             f"{need / 1e9:.0f} GB, and this machine has {have / 1e9:.0f} GB; take a smaller canvas or batch"
         )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import lightning.pytorch as pl
 
-from vertebra.config import TrainConfig
 from vertebra.cpus import usable_cpus
 from vertebra.data.augmentation.mixing import mixable
 from vertebra.data.augmentation.user_transform import UserTransform
 from vertebra.data.loaders import Loader, build_loader
+from vertebra.data.open_cache import open_cache
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.data.transforms import mirror_refusals
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
@@ -18,6 +19,7 @@ from vertebra.model_info import ModelInfo, model_info
 from vertebra.recipe.augment import Augment
 from vertebra.recipe.augment_effect import check_effect
 from vertebra.tasks import all_image_level, get_task
+from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.user_transform import Transform, check_transform
 
 
@@ -38,7 +40,7 @@ class RunData(pl.LightningDataModule):
     def __init__(
         self,
         model: VisionModel,
-        recipe: TrainConfig,
+        recipe: ResolvedTrain,
         train: list[Source],
         val: list[Source],
         transform: Transform | None = None,
@@ -53,6 +55,21 @@ class RunData(pl.LightningDataModule):
         )
         self.train_set = mixed(model_info(model), train, recipe.seed, self.augment, recipe.reduced_decoding)
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
+
+    def open_cache(self, sharing: int = 1) -> list[str]:
+        """Keeps decoded images, if the recipe says so; see `vertebra.data.open_cache.open_cache`.
+
+        Args:
+            sharing: training processes on this machine.
+
+        Returns:
+            Messages.
+        """
+        return (
+            []
+            if self.recipe.cache is None
+            else [open_cache([self.train_set, self.val_set], self.recipe.cache, sharing)]
+        )
 
     def check_augment(self) -> None:
         """Checks that each option of the augmentation has an effect on the training images.
@@ -119,7 +136,7 @@ class RunData(pl.LightningDataModule):
 
     def notes(self) -> list[str]:
         """Warnings about images and objects that were left out."""
-        return [*self.train_set.notes(), *self.val_set.notes()]
+        return list(dict.fromkeys([*self.train_set.notes(), *self.val_set.notes()]))
 
 
 def mixed(

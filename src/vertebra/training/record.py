@@ -7,7 +7,8 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,17 @@ import lightning.pytorch as pl
 
 from vertebra import __version__
 from vertebra.annotations.notes import plural
-from vertebra.config import Config, PartConfig, TrainConfig
+from vertebra.config import Config, PartConfig
 from vertebra.data.sampler import MixSampler
 from vertebra.model import VisionModel
+from vertebra.recipe.choices import Choice
 from vertebra.training.fingerprint import Fingerprint
 from vertebra.training.loaders import RunData, choose_workers
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.process_id import this_process
 from vertebra.training.record_file import RECORD as RECORD
 from vertebra.training.record_file import read_record as read_record
+from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain
 
 FOLDERS = re.compile(
     r"""(?:\b[A-Za-z]:(?=[/\\]))?[^\s=,:\[\]{}'"]*[/\\]"""
@@ -37,16 +40,17 @@ def versions() -> dict[str, str]:
     return {"vertebra": __version__, "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 
-def resolved(config: Config, model: VisionModel, data: RunData, trainer: pl.Trainer) -> dict[str, Any]:
+def resolved(config: ResolvedConfig, model: VisionModel, data: RunData, trainer: pl.Trainer) -> dict[str, Any]:
     """The options of a run, with defaults and automatic choices filled in."""
     recipe = config.train
-    steps, size = step_shape(data, recipe, trainer.world_size)
+    steps, sizes = step_shape(data, recipe, trainer.world_size)
     rate = peak_lr(recipe)
     pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
     return {
+        "recipe": recipe.recipe,
         "epochs": recipe.epochs,
         "steps_per_epoch": steps,
-        "images_per_step": size * trainer.world_size,
+        "images_per_step": max(sizes) * trainer.world_size,
         "batch_size": recipe.batch_size,
         "accumulate": recipe.accumulate,
         "image_size": list(model.resize_spec.size),
@@ -74,10 +78,11 @@ def _in_words(part: PartConfig) -> str:
     return f"{part.name} ({options})" if options else part.name
 
 
-def step_shape(data: RunData, recipe: TrainConfig, processes: int) -> tuple[int, int]:
-    """Steps in an epoch, and images per process in a step."""
+def step_shape(data: RunData, recipe: ResolvedTrain, processes: int) -> tuple[int, list[int]]:
+    """Steps in an epoch, and the images of each of its batches."""
     sampler = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate, world_size=processes)
-    return sampler.steps, sampler.size
+    sampler.divide(recipe.accumulate)
+    return sampler.steps, sampler.sizes
 
 
 def was_pretrained(config: Config) -> bool:
@@ -123,17 +128,22 @@ def without_folders(command: str) -> str:
     return shlex.join(FOLDERS.sub("", word.rstrip("/\\")) for word in shlex.split(command))
 
 
-def next_record(folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, Any]) -> dict[str, Any]:
+def next_record(
+    folder: Path, data: Mapping[str, Fingerprint], entry: dict[str, Any], choices: Sequence[Choice] = ()
+) -> dict[str, Any]:
     """The record of a run that starts or resumes.
 
     Args:
         folder: of the run; entries of an existing record are kept.
         data: fingerprints by split.
         entry: of this start.
+        choices: the options that were chosen for a new run; those of an existing record are kept.
     """
     older = read_record(folder) or {}
+    chosen = older.get("choices") or [asdict(choice) for choice in choices]
     log = {"log": older["log"]} if isinstance(older.get("log"), dict) else {}  # the run at the services of its loggers
-    return {"folder": str(folder.absolute()), "data": dict(data), "starts": [*older.get("starts", ()), entry], **log}
+    starts = [*older.get("starts", ()), entry]
+    return {"folder": str(folder.absolute()), "data": dict(data), "choices": chosen, "starts": starts, **log}
 
 
 def recorded_folder(folder: Path) -> str | None:
@@ -165,6 +175,11 @@ def start_lines(config: Config, model: VisionModel, values: Mapping[str, Any], i
         f"training: {values['optimizer']}, learning rate {values['lr']:g}{backbone_lr}, weight decay "
         f"{values['weight_decay']:g}, {average}; {values['precision']} on {devices}, {_count(values['workers'], 'loader process')}",
     ]
+
+
+def choice_lines(choices: Sequence[Choice]) -> list[str]:
+    """What was chosen for a run, and why; a line for each option."""
+    return [f"chosen: {choice}" for choice in choices]
 
 
 def _count(number: int, noun: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
 import torch
 
+from vertebra.config import TrainConfig
 from vertebra.data.open_datasets import Opened
 from vertebra.data.sampler import MixSampler
-from vertebra.data.samples import MixedData, SampleKey
+from vertebra.data.samples import MixedData
 from vertebra.errors import DataError
 from vertebra.evaluation.measure import measure_in_torch
 from vertebra.model import VisionModel
@@ -28,6 +29,7 @@ from vertebra.training.run_facts import run_facts
 from vertebra.training.selection import BestWeights
 
 REPORT = "report.html"
+SEEN = 12  # images of the first steps that are shown
 MAX_IMAGES = 2000  # validation images that the report of a run evaluates once more
 
 
@@ -63,7 +65,7 @@ def write_run_report(
         measured=measured,
         splits=[split_facts("train", opened), split_facts("val", val)],
         model=summarize_model(model),
-        seen=first_images(data.train_set, data.recipe.batch_size, data.recipe.seed),
+        seen=first_images(data.train_set, data.recipe),
         metrics=facts.metrics,
         tasks=facts.tasks,
         notes=notes,
@@ -91,10 +93,9 @@ def _measured(
     return replace(measured, scores={}), []
 
 
-def first_images(data: MixedData, batch_size: int, seed: int) -> list[Picture]:
-    """The images of the first step, as the network saw them."""
-    return seen_images(data, _first_keys(data, batch_size, seed))
-
-
-def _first_keys(data: MixedData, batch_size: int, seed: int) -> Iterable[SampleKey]:
-    return next(iter(MixSampler(data, batch_size, seed=seed)), [])
+def first_images(data: MixedData, recipe: TrainConfig) -> list[Picture]:
+    """The images of the first steps, as the network saw them: at least `SEEN`, unless an epoch has fewer."""
+    size = (recipe.batch_size or 1) * (recipe.accumulate or 1)
+    sampler = MixSampler(data, size, seed=recipe.seed)
+    sampler.divide(recipe.accumulate or 1)
+    return seen_images(data, list(islice(chain.from_iterable(sampler), max(SEEN, size))))

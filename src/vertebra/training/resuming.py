@@ -11,30 +11,30 @@ import lightning.pytorch as pl
 
 from vertebra import __version__
 from vertebra.build import canvas_size
-from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, TrainConfig, read_raw
+from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
 from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
+from vertebra.training.division import DIVISION, check_step, step_size
 from vertebra.training.fingerprint import Fingerprint, check_same
-from vertebra.training.folder import CONFIG, LAST
+from vertebra.training.folder import CONFIG
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
+from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.saved_state import damaged, read_state
+from vertebra.training.state_files import LAST, saved_states
 from vertebra.yaml_files import assign, parse_assignment
 
 KEY = "vertebra"  # of Vertebra's entry in a checkpoint
 CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
-        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log",
+        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache",
         "accelerator", "devices", "num_nodes", "strategy", "precision",
     )
 )  # fmt: skip
-DIVISION = frozenset(
-    {"train.batch_size", "train.accumulate"}
-)  # of a step; they may change together with the number of processes
-NUMERIC = frozenset(
+NUMERIC = DIVISION | frozenset(
     {"device", "processes", "train.strategy", "train.precision"}
 )  # changes after which results are no longer bit-identical
 
@@ -56,7 +56,7 @@ class Saved:
         peaks: the peak learning rates.
     """
 
-    config: Config
+    config: ResolvedConfig
     data: Mapping[str, Fingerprint] = field(default_factory=dict)
     processes: int | None = None
     device: str | None = None
@@ -77,12 +77,14 @@ class Resumption:
         hardware: the new hardware.
         saved: the saved state.
         changes: the differences, in words.
+        state: the file of the saved state.
     """
 
-    config: Config
+    config: ResolvedConfig
     hardware: Hardware
     saved: Saved
     changes: list[str]
+    state: Path
 
 
 def plan_resumption(
@@ -102,12 +104,12 @@ def plan_resumption(
     """
     if not (folder / CONFIG).exists():
         raise RunError(f"{folder} is no run folder (it has no {CONFIG})")
-    if not (folder / LAST).exists():
+    if not saved_states(folder):
         raise RunError(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
         )
-    old = Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG))
+    old = resolved_config(Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG)))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
@@ -115,14 +117,15 @@ def plan_resumption(
             continue
         for written_key in _written_out(key, old):
             assign(raw, written_key, value)
-    new = Config.from_raw(raw, str(folder / CONFIG))
+    changed = Config.from_raw(raw, str(folder / CONFIG))
     recorded = recorded_folder(folder)
-    new = locate(new, folder, recorded) if data is None else move(new, data)
-    check_data_exists([*new.data.train, *new.data.val], folder, recorded)
-    saved = read_saved(folder / LAST, old)
+    changed = locate(changed, folder, recorded) if data is None else move(changed, data)
+    check_data_exists([*changed.data.train, *changed.data.val], folder, recorded)
+    new = resolved_config(with_absolute_paths(changed))
+    state, saved, notes = read_newest(folder, old)
     hardware = check_hardware(new.train)
-    changes = compare(saved, new, hardware, folder)
-    return Resumption(with_absolute_paths(new), hardware, saved, changes)
+    changes = [*notes, *compare(saved, new, hardware, folder)]
+    return Resumption(new, hardware, saved, changes, state)
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, Any]]:
@@ -160,7 +163,26 @@ def _written_out(key: str, config: Config) -> list[str]:
     return [key]
 
 
-def read_saved(path: Path, config: Config) -> Saved:
+def read_newest(folder: Path, config: ResolvedConfig) -> tuple[Path, Saved, list[str]]:
+    """The newest saved state of a run that can be read: its file, its content, and a note if it is not the last one.
+
+    Raises:
+        RunError: none can be read; the message is about the last one.
+    """
+    problems: list[RunError] = []
+    for path in saved_states(folder):
+        try:
+            saved = read_saved(path, config)
+        except RunError as error:
+            problems.append(error)
+            continue
+        why = str(problems[0]).partition(";")[0] if problems else f"there is no {LAST}"
+        note = f"{why}; the run goes on from the save before it, {path.name}, in epoch {saved.epoch}"
+        return path, saved, [] if path.name == LAST else [note]
+    raise problems[0]
+
+
+def read_saved(path: Path, config: ResolvedConfig) -> Saved:
     """The state of a run in a checkpoint.
 
     Args:
@@ -174,7 +196,7 @@ def read_saved(path: Path, config: Config) -> Saved:
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=Config.from_raw(entry["config"], str(path)) if "config" in entry else config,
+            config=resolved_config(Config.from_raw(entry["config"], str(path))) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
@@ -189,7 +211,7 @@ def read_saved(path: Path, config: Config) -> Saved:
         raise damaged(path) from None
 
 
-def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list[str]:
+def compare(saved: Saved, new: ResolvedConfig, hardware: Hardware, folder: Path) -> list[str]:
     """The differences from the saved state, in words.
 
     Raises:
@@ -199,7 +221,8 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
     differing = {key: (before.get(key), now.get(key)) for key in {**before, **now} if before.get(key) != now.get(key)}
     processes = hardware.processes * new.train.num_nodes
     other_count = saved.processes is not None and saved.processes != processes
-    fixed = [key for key in differing if key not in (CHANGEABLE | DIVISION if other_count else CHANGEABLE)]
+    same_step = step_size(new.train) == step_size(saved.config.train)
+    fixed = [key for key in differing if key not in (CHANGEABLE | DIVISION if other_count or same_step else CHANGEABLE)]
     if fixed:
         fixed_words = [
             f"{key} (it was {_shown(differing[key][0])}, now {_shown(differing[key][1])})" for key in fixed[:4]
@@ -214,30 +237,9 @@ def compare(saved: Saved, new: Config, hardware: Hardware, folder: Path) -> list
     if saved.device is not None and saved.device != hardware.device:
         lines.append(f"device: {saved.device} -> {hardware.device}")
     if other_count:
-        _check_step(saved, new.train, processes)
+        check_step(saved.config.train, saved.processes or 1, new.train, processes)
         lines.append(f"processes: {saved.processes} -> {processes}, with as many images a step as before")
     return lines
-
-
-def _check_step(saved: Saved, recipe: TrainConfig, processes: int) -> None:
-    """Checks that a step has the same number of images with another number of processes.
-
-    Raises:
-        RunError: it has not; the message names the options.
-    """
-    old, count = saved.config.train, saved.processes or 1
-    before = old.batch_size * old.accumulate * count
-    now = recipe.batch_size * recipe.accumulate * processes
-    if before != now:
-        raise RunError(
-            f"train.devices: {_count(processes)} with train.batch_size {recipe.batch_size} and train.accumulate "
-            f"{recipe.accumulate} make steps of {now} images, and the run has steps of {before}; set them so that it is "
-            f"{before} again, or go back to {_count(count)}"
-        )
-
-
-def _count(processes: int) -> str:
-    return f"{processes} process" if processes == 1 else f"{processes} processes"
 
 
 def check_data(resumption: Resumption, now: Mapping[str, Fingerprint], folder: Path) -> None:
@@ -275,7 +277,8 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
         lines.append(f"precision: {saved.precision} -> {precision}")
     if other_precision or {line.partition(":")[0] for line in resumption.changes} & NUMERIC:
         lines.append(
-            "on other devices or in another precision the weights are not to the bit those of an unchanged run"
+            "on other devices, in another precision or in other micro batches the weights are not to the bit those of an "
+            "unchanged run"
         )
     return lines
 

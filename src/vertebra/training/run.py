@@ -13,8 +13,9 @@ import torch
 
 from vertebra.build import build, canvas_size, default_resize
 from vertebra.config import Config, override
+from vertebra.data.canvas import measured_canvas
 from vertebra.data.check.before_training import check_before_training
-from vertebra.data.open_datasets import Opened, branch_tasks, fitting_size, open_split
+from vertebra.data.open_datasets import Opened, branch_tasks, open_split
 from vertebra.errors import ConfigError
 from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
@@ -22,7 +23,9 @@ from vertebra.model_info import model_info
 from vertebra.object_parts import resolve_parts
 from vertebra.optimize.model_state import count_fused_steps
 from vertebra.preprocess.number_range import parse_scale
+from vertebra.recipe.choices import Choice
 from vertebra.tasks import get_task
+from vertebra.training.choosing import make_choices
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
 from vertebra.training.folder import check_new_folder, free_folder
@@ -132,8 +135,9 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
     check_loggers(config.train.log)
     folder = _choose_folder(out, next(iter(config.model.branches)))
     opened = open_split(config, "train")
+    choices: list[Choice] = []
     if model is None:
-        config = complete(config, opened)
+        config, choices = complete(config, opened)
     check_memory(
         config.train, canvas_size(config.train.image_size, set(branch_tasks(config).values())), hardware.device
     )
@@ -146,7 +150,8 @@ def _train(config: Config, model: VisionModel | None, out: Path | None, transfor
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         emit(*init_from(model, config.model))
-    return run_training(config, model, opened, val, folder, None, transform)
+    resolved, further = make_choices(config, model, opened, val, hardware)
+    return run_training(resolved, model, opened, val, folder, [*choices, *further], None, transform)
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -197,12 +202,12 @@ def resume_run(
     objects = resolve_parts(parts, config.model)
     model = _build(config, pretrained=False, objects=objects)
     return run_training(
-        config, model, open_split(config, "train"), open_split(config, "val"), folder, resumption, transform
+        config, model, open_split(config, "train"), open_split(config, "val"), folder, (), resumption, transform
     )
 
 
-def complete(config: Config, opened: Opened) -> Config:
-    """The config with defaults from the data filled in: classes, canvas and resize mode."""
+def complete(config: Config, opened: Opened) -> tuple[Config, list[Choice]]:
+    """The config with defaults from the data filled in: classes, canvas and resize mode; and what was chosen."""
     whole = config.model_copy(deep=True)
     for name, branch in whole.model.branches.items():
         branch.task = branch_tasks(config)[name]
@@ -217,11 +222,15 @@ def complete(config: Config, opened: Opened) -> Config:
         for key, value in labels.fields_for(branch.label_fields).items():
             setattr(branch, key, json.loads(json.dumps(value)))
     tasks = set(branch_tasks(config).values())
+    choices = []
     if whole.train.image_size is None:
-        whole.train.image_size = list(fitting_size([source.index for source in opened.sources], tasks))
+        indices = [source.index for source in opened.sources]
+        size, reason = measured_canvas(indices, tasks, whole.train.recipe)
+        whole.train.image_size = list(size)
+        choices.append(Choice("image_size", list(size), reason))
     whole.train.image_size = list(canvas_size(whole.train.image_size, tasks))
     whole.train.resize = whole.train.resize or default_resize(tasks)  # type: ignore[assignment]
-    return whole
+    return whole, choices
 
 
 def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
@@ -230,7 +239,7 @@ def model_of_config(raw: dict[str, Any], where: str) -> VisionModel:
     tasks = branch_tasks(config)
     for name, branch in config.model.branches.items():
         if branch.classes is None or set(get_task(tasks[name]).labels.needed) - set(branch.label_fields):
-            config = complete(config, open_split(config, "train"))
+            config, _ = complete(config, open_split(config, "train"))
             break
     return _build(config, pretrained=False)
 

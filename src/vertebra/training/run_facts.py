@@ -13,10 +13,11 @@ from vertebra.errors import RunError
 from vertebra.model_info import ModelInfo
 from vertebra.report.run_facts import MetricFacts, RunFacts
 from vertebra.tasks import get_task
-from vertebra.training.folder import BEST, CONFIG
+from vertebra.training.folder import CONFIG
 from vertebra.training.metrics_table import read_history
 from vertebra.training.record import read_record
 from vertebra.training.selection import BestWeights, directions
+from vertebra.training.state_files import BEST
 
 
 def read_rows(folder: Path) -> list[dict[str, float]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
@@ -27,8 +27,10 @@ from vertebra.training.buffers import BufferBackup
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
+from vertebra.training.nonfinite_batch import FOLDER, write_nonfinite_batch
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
+from vertebra.training.resolved_config import ResolvedTrain
 
 Terms = dict[str, dict[str, LossTerm]]
 
@@ -50,9 +52,10 @@ class TrainingModule(pl.LightningModule):
         agreed: whether any process requested each of the two before the last step.
         skipped_steps: number of skipped steps, by reason.
         cost: seconds and memory of the epoch.
+        folder: of the run, where the batch of a skipped step is saved; None for nowhere.
     """
 
-    def __init__(self, model: VisionModel, recipe: TrainConfig, pretrained: bool) -> None:
+    def __init__(self, model: VisionModel, recipe: ResolvedTrain, pretrained: bool) -> None:
         super().__init__()
         check_backbone_options(recipe, model.backbone, pretrained)
         self.automatic_optimization = False
@@ -66,6 +69,8 @@ class TrainingModule(pl.LightningModule):
         self.nonfinite_steps = 0
         self.skipped_steps: Counter[str] = Counter()
         self.cost = EpochCost()
+        self.folder: Path | None = None
+        self._series: _Skipped | None = None  # the first of the steps in a row that were skipped
         self.requests: tuple[bool, bool] = (False, False)
         self.agreed: tuple[bool, bool] = (False, False)
 
@@ -86,26 +91,34 @@ class TrainingModule(pl.LightningModule):
         def factor(step: int, frozen: int) -> float:
             return lr_factor(step, total, self.recipe.warmup, schedule, frozen)
 
-        factors = [partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups]
+        factors: list[Callable[[int], float]] = [
+            partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups
+        ]
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
 
     def on_train_start(self) -> None:
         self._backup = BufferBackup(self.model)
+        self._choose_evaluation()  # Lightning starts no epoch where a run is resumed in the middle of one
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["skipped_steps"] = dict(self.skipped_steps)
+        checkpoint["nonfinite_steps"] = self.nonfinite_steps
         checkpoint["origin"] = dict(self.model.origin)  # for the run's model files, also after it was resumed
         checkpoint["cost"] = self.cost.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.skipped_steps = Counter(checkpoint["skipped_steps"])
+        self.nonfinite_steps = checkpoint.get("nonfinite_steps", 0)  # older versions did not save it
         for model in (self.model, self.best_model):
             model.origin = dict(checkpoint["origin"])
         if "cost" in checkpoint:  # not in states of older versions
             self.cost.load_state_dict(checkpoint["cost"])
 
     def on_train_epoch_start(self) -> None:
+        self._choose_evaluation()
+
+    def _choose_evaluation(self) -> None:
         # the last epoch is always evaluated, so that a run ends with a score
         last = self.current_epoch + 1 == self.recipe.epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
@@ -224,19 +237,34 @@ class TrainingModule(pl.LightningModule):
         anywhere = self._agree(bool(nonfinite))
         self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
-            self._note_skipped(", ".join(nonfinite) or "a loss of another process", step)
+            skipped = _Skipped(self.global_step + 1, ", ".join(nonfinite), dict(self.losses), step)
+            self._series = self._series or skipped
+            self._note_skipped(skipped, self._series)
+        else:
+            self._series = None
         return not anywhere
 
-    def _note_skipped(self, what: str, step: Sequence[Batch]) -> None:
+    def _note_skipped(self, skipped: _Skipped, first: _Skipped) -> None:
+        what = skipped.what or "a loss of another process"
         if not self.skipped_steps[what]:
-            emit(f"step {self.global_step + 1}: {what} was not finite, so the step is not taken")
+            emit(f"step {skipped.number}: {what} was not finite, so the step is not taken{self._save_batch(skipped)}")
         self.skipped_steps[what] += 1
         if self.nonfinite_steps >= 10:
-            files = ", ".join(str(origin.path) for micro in step for origin in micro.origins[:2])
+            files = ", ".join(str(origin.path) for micro in first.batches for origin in micro.origins[:2])
             raise RunError(
-                f"{what} was not finite in ten steps in a row (now with {files}, …); "
-                "lower train.lr, or look for broken labels with 'vertebra data check'"
+                f"{what} was not finite in ten steps in a row (the first, step {first.number}, with {files}, …"
+                f"{self._save_batch(first)}); look for broken labels with 'vertebra data check', or start a new run with a "
+                "lower train.lr"
             )
+
+    def _save_batch(self, skipped: _Skipped) -> str:
+        """Saves the batch of a step in the run folder, and returns where, in words."""
+        if self.folder is None or not skipped.what:
+            return ""
+        name = FOLDER if self.trainer.world_size == 1 else f"{FOLDER}/process-{self.global_rank}"
+        facts = {"step": skipped.number, "not_finite": skipped.what, "losses": skipped.losses}
+        path = write_nonfinite_batch(self.folder / name, skipped.batches, facts)
+        return "" if path is None else f"; its images and labels are in {path}"
 
     def _agree(self, nonfinite: bool) -> bool:
         """Whether the step is not finite in any process; their requests are exchanged with it."""
@@ -270,6 +298,15 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.scores = self.evaluation.compute()
+
+
+class _Skipped(NamedTuple):
+    """A step that was not taken: its number from 1, what was not finite in this process, its losses and its micro batches."""
+
+    number: int
+    what: str
+    losses: dict[str, float]
+    batches: Sequence[Batch]
 
 
 def draw_seed(*numbers: int) -> int:

@@ -9,14 +9,15 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, shortened
 from vertebra.model import VisionModel
 from vertebra.training.hardware import check_hardware
 from vertebra.training.precision import choose_precision
+from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.state_files import SyncedCheckpoints
 
 
-def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
+def make_trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], model: VisionModel) -> pl.Trainer:
     """Lightning's trainer for a recipe and a model."""
     hardware = check_hardware(recipe)
     strategy: str = recipe.strategy
@@ -37,7 +38,7 @@ def make_trainer(recipe: TrainConfig, callbacks: list[pl.Callback], model: Visio
         ) from error
 
 
-def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
+def _trainer(recipe: ResolvedTrain, callbacks: list[pl.Callback], strategy: str, precision: Any) -> pl.Trainer:
     return pl.Trainer(
         accelerator=recipe.accelerator,
         devices=recipe.devices,
@@ -47,6 +48,7 @@ def _trainer(recipe: TrainConfig, callbacks: list[pl.Callback], strategy: str, p
         max_epochs=recipe.epochs,
         check_val_every_n_epoch=recipe.evaluate_every,
         callbacks=callbacks,
+        plugins=SyncedCheckpoints(),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

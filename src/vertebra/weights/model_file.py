@@ -104,7 +104,7 @@ def _write_sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path
     text = seal(header, tensors)
     with os_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as partial:
+    with replacing(path, synced=True) as partial:
         partial.write_bytes(serialize(dict(tensors), metadata={KEY: text}))
     return path
 

@@ -70,6 +70,17 @@ def test_each_split_gets_each_class_where_it_can() -> None:
     )
 
 
+def test_many_rare_classes_leave_the_shares_as_asked() -> None:
+    """Each pair of images has three classes to itself, so that one image of each class would be half of all."""
+    labels = np.repeat(np.repeat(np.eye(24, dtype=np.int64), 3, axis=1), 2, axis=0)
+    labels = np.concatenate([labels, np.ones((48, 1), dtype=np.int64)], axis=1)
+    division = divide_stratified(48, {"train": 0.8, "val": 0.2}, 0, labels=labels)
+    assert division.sizes.tolist() == [38, 10] and division.counts[:, -1].tolist() == [38, 10]
+    assert (division.counts[0] > 0).all(), "classes stay in the larger split"
+    (note,) = division.notes
+    assert note.endswith("and 37 more; its share of the images has no room for 42 of them")
+
+
 @pytest.mark.parametrize("grouped", [False, True])
 def test_what_is_missing_is_told(grouped: bool) -> None:
     labels = np.array([0] * 20 + [1] * 2 + [2])
@@ -162,6 +173,8 @@ def test_every_division_is_one(count: int, classes: int, splits: int, grouped: b
     assert lacking == set(division.missing)
     if labels is not None and labels.ndim == 1 and groups is None:
         assert all(counts[:, label].sum() < splits for _, label in lacking), "there were enough images"
+    if labels is not None and labels.ndim == 2 and groups is None and (labels > 0).sum(axis=1).max(initial=0) > 1:
+        assert (division.sizes <= count * np.array(list(shares.values())) + 1 + 1e-9).all()
 
 
 @pytest.mark.parametrize(

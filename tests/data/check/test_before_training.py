@@ -11,9 +11,12 @@ from PIL import Image
 
 import vertebra.data.check.before_training as quick
 from vertebra.data.check.before_training import SAMPLE, check_before_training
+from vertebra.data.index import Index
 from vertebra.data.open import open_data
-from vertebra.data.samples import Source
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
+from vertebra.tasks.detect.column import BoxColumn
+from vertebra.tasks.detect.labels import DetectLabels
 
 Make = Callable[..., Path]
 
@@ -42,6 +45,20 @@ def test_few_samples_imbalance_and_validation_on_train(tmp_path: Path, draw_scen
     assert any("1 class with fewer than 10 samples: dog 2; a class is hardly learned" in line for line in lines)
     assert any("a model that always answers 'cat' is right for 95% of them" in line for line in lines)
     assert any("42 images in train and in val" in line for line in lines)
+
+
+def test_few_samples_are_counted_over_all_data_sets_and_told_in_one_line(tmp_path: Path, draw_scene: Make) -> None:
+    root = folders(tmp_path, draw_scene, {"train/cat": 6, "train/dog": 2, "val/cat": 3, "val/dog": 3})
+    train, val = source(root, "classify", "train"), source(root, "classify", "val")
+    rows = np.arange(8)
+    boxes = BoxColumn.of(rows, np.ones((8, 4)), rows * 0, rows < 0, rows >= 0)
+    objects = Index(train.index.root, train.index.images, {"detect": boxes}, {"detect": DetectLabels(("wheel",))})
+    lines = check_before_training([train, train, Source(objects, {"detect": "detect"})], [val])
+    (line,) = [line for line in lines if "fewer than 10 samples" in line]
+    assert line.startswith(
+        "data check: train: classify: 1 class with fewer than 10 samples: dog 4; "
+        "detect: 1 class with fewer than 10 samples: wheel 8; a class is hardly learned"
+    )
 
 
 def test_only_a_sample_is_decoded(tmp_path: Path, draw_scene: Make, monkeypatch: pytest.MonkeyPatch) -> None:

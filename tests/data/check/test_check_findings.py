@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -227,6 +228,26 @@ def mask_set(
             change(mask).save(path, **options)
     (root / "classes.txt").write_text("background\nthing\n")
     return root
+
+
+def test_deep_images_that_use_little_of_their_range_or_have_no_known_one(tmp_path: Path) -> None:
+    numbers = np.arange(20 * 24).reshape(20, 24)
+    for number in range(12):
+        for name in ("a", "b"):
+            file = tmp_path / name / f"{number}.png"
+            file.parent.mkdir(exist_ok=True)
+            Image.fromarray((numbers * 6 + number).astype(np.uint16)).save(file)
+    finding = found(check_data(tmp_path), "number_range")
+    assert (finding.severity, finding.count) == ("warning", 24)
+    assert finding.message == (
+        "24 of 24 images hold numbers up to 2885 of 0..65535, so the model gets 12 of 256 gray levels"
+    )
+    assert finding.cure == "state the range of these images with 'scale', such as scale: [0, 4095]"
+    Image.fromarray((numbers * 100).astype(np.uint16)).save(tmp_path / "a" / "bright.png")
+    Image.fromarray(numbers.astype(np.float32)).save(tmp_path / "a" / "counts.tif")
+    unknown = found(check_data(tmp_path), "number_range")
+    assert unknown.files == ("a/counts.tif",) and "train.scale" in unknown.cure
+    assert "a/counts.tif: it holds float32 from 0 to 479, an ambiguous range" in unknown.message
 
 
 def test_sound_masks_have_no_finding(tmp_path: Path, draw_scene: Make) -> None:

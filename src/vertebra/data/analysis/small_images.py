@@ -12,12 +12,12 @@ from vertebra.preprocess.image_files import open_image, unreadable
 from vertebra.preprocess.images import read_image
 from vertebra.preprocess.raw_images import ORIENTATION
 
-SIDE = 256  # pixels of the longer side after reduction
+SIDE = 256  # pixels of the longer side after reduction, where none other is given
 
 
 @dataclass(frozen=True, eq=False)
 class SmallImage:
-    """An image, reduced so that its longer side has at most `SIDE` pixels; smaller images stay as they are.
+    """An image, reduced so that its longer side has at most `SIDE` pixels, or as many as asked; smaller images stay as they are.
 
     Attributes:
         image: (h, w, 3) uint8, upright; values of more than 8 bits are stretched from the image's minimum to its maximum.
@@ -25,6 +25,7 @@ class SmallImage:
         mode: Pillow's mode of the file.
         channels: channels in the file; a palette counts as three, or four with transparency.
         bits: bits of one channel in the file.
+        deep: whether the file may have numbers of more than 8 bits.
     """
 
     image: np.ndarray
@@ -32,10 +33,15 @@ class SmallImage:
     mode: str
     channels: int
     bits: int
+    deep: bool = False
 
 
-def read_small(path: str | Path) -> SmallImage:
+def read_small(path: str | Path, side: int = SIDE) -> SmallImage:
     """Decodes an image at reduced scale, JPEG files in the decoder itself.
+
+    Args:
+        path: of the file.
+        side: largest number of pixels of the longer side.
 
     Raises:
         DataError: the file is missing, damaged, of another format or too large; the message names it.
@@ -43,8 +49,9 @@ def read_small(path: str | Path) -> SmallImage:
     try:
         with open_image(path) as picture:
             mode, channels, bits = picture.mode, _channels(picture), _bits(picture)
+            deep = bits > 8 or picture.format == "TIFF"  # of which Pillow opens the first page or bands only
             width, height = picture.size
-            scale = min(1.0, SIDE / max(width, height))
+            scale = min(1.0, side / max(width, height))
             target = (max(1, round(width * scale)), max(1, round(height * scale)))
             picture.draft(None, target)
             picture.load()
@@ -56,7 +63,7 @@ def read_small(path: str | Path) -> SmallImage:
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise unreadable(str(path), error) from error
     size = (width, height) if turned in (5, 6, 7, 8) else (height, width)
-    return SmallImage(read_image(upright, 3, str(path)), size, mode, channels, bits)
+    return SmallImage(read_image(upright, 3, str(path)), size, mode, channels, bits, deep)
 
 
 def _resizable(picture: Image.Image) -> Image.Image:

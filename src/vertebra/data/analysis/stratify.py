@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vertebra.data.analysis.label_units import LabelUnits, label_units
+from vertebra.data.analysis.split_sizes import meet_shares
 from vertebra.data.analysis.stratify_units import fill_missing, stratify_singles, stratify_units
 from vertebra.errors import ConfigError
 
@@ -50,11 +51,13 @@ def divide_stratified(
 
     Single labels are divided class by class. Several labels or counts are divided by iterative stratification: the rarest class
     first, each image to the split that lacks most of its classes. Then each split gets an image of each class where there
-    are enough, and the division is the same for the same seed, and for any order of the images where ``keys`` are there.
+    are enough. With several labels or counts, the shares come first: no split gets more than an image above its share, as
+    far as groups allow it, and may lack a class for this. The division is the same for the same seed, and for any order of
+    the images where ``keys`` are there.
 
     Sechidis et al., On the Stratification of Multi-Label Data, ECML PKDD 2011 (differences: all classes of an image count,
     weighted by their rarity; counts instead of presence; groups as units, larger ones first; at least one unit of
-    each class in each split).
+    each class in each split; the shares of the images are met).
 
     Args:
         count: number of images, n.
@@ -76,9 +79,10 @@ def divide_stratified(
     order = np.arange(count) if keys is None else np.argsort(np.asarray(keys), kind="stable")
     order = order[np.random.default_rng([seed, count]).permutation(count)]
     units = label_units(labels, groups, order)
-    divide = stratify_singles if units.single else stratify_units
-    codes = divide(units, parts)
+    codes = stratify_singles(units, parts) if units.single else stratify_units(units, parts)
     fill_missing(units, codes, parts)
+    if not units.single:
+        meet_shares(units, codes, parts)
     return _division(names, parts, codes, units, classes, grouped=len(units.sizes) < count)
 
 
@@ -136,7 +140,7 @@ def _division(
     for split, name in enumerate(names):
         labels = [label for at, label in lacking if at == split]
         if labels:
-            notes.append(_missing_note(name, labels, units.units_with(), classes, noun))
+            notes.append(_missing_note(name, labels, units.units_with(), classes, noun, len(names)))
         if count and not sizes[split]:
             notes.append(f"split '{name}' has no image: there {_are(len(units.sizes), noun)} for {len(names)} splits")
         elif abs(sizes[split] - parts[split] * count) > max(1, SHARE_TOLERANCE * parts[split] * count):
@@ -147,14 +151,18 @@ def _division(
     return Division(names, codes[units.unit_of].astype(np.int8), sizes, counts, tuple(lacking), tuple(notes))
 
 
-def _missing_note(split: str, labels: list[int], units_with: np.ndarray, classes: Sequence[str], noun: str) -> str:
-    """A sentence about the classes that a split lacks, with the number of images or groups that have them."""
+def _missing_note(
+    split: str, labels: list[int], units_with: np.ndarray, classes: Sequence[str], noun: str, splits: int
+) -> str:
+    """A sentence about the classes that a split lacks, with the number of images or groups that have them, and why."""
     shown = [
         f"{classes[label] if label < len(classes) else label} (there {_are(int(units_with[label]), noun)})"
         for label in labels[:SHOWN]
     ]
     more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
-    return f"split '{split}' lacks {'class' if len(labels) == 1 else 'classes'} {', '.join(shown)}{more}"
+    crowded = sum(int(units_with[label]) >= splits for label in labels)
+    cause = f"; its share of the images has no room for {crowded} of them" if crowded else ""
+    return f"split '{split}' lacks {'class' if len(labels) == 1 else 'classes'} {', '.join(shown)}{more}{cause}"
 
 
 def _are(count: int, noun: str) -> str:

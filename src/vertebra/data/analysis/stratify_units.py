@@ -78,7 +78,7 @@ def stratify_units(units: LabelUnits, parts: np.ndarray) -> np.ndarray:
     entries = list(zip(units.labels.tolist(), (units.counts / totals[units.labels]).tolist(), strict=True))
     starts = units.starts.tolist()
     size_parts = (units.sizes / max(int(units.sizes.sum()), 1)).tolist()
-    tally = _Tally(_label_shares(parts, with_label))
+    tally = _Tally(label_shares(parts, with_label))
     by_label = np.lexsort((units.entry_units(), -units.counts, units.labels))
     members = np.split(units.entry_units()[by_label], np.cumsum(with_label)[:-1]) if units.classes else []
     remaining = with_label.tolist()
@@ -99,7 +99,7 @@ def stratify_units(units: LabelUnits, parts: np.ndarray) -> np.ndarray:
     return np.array(codes, dtype=np.int64)
 
 
-def _label_shares(parts: np.ndarray, with_label: np.ndarray) -> np.ndarray:
+def label_shares(parts: np.ndarray, with_label: np.ndarray) -> np.ndarray:
     """(S, K + 1), the share of each label and of all images that each split is to have: at least one unit of each label."""
     shares = np.repeat(parts[:, None], len(with_label) + 1, axis=1)
     enough = np.flatnonzero(with_label >= len(parts))

@@ -20,7 +20,8 @@ def zoom_window(
     Ghiasi et al., Simple Copy-Paste, CVPR 2021, arXiv 2012.07177 (large-scale jitter).
     """
     transform = resize_spec.transform(*size)
-    zoom = math.exp(draw.uniform(*np.log(augment.scale)))
+    low, high = augment.scale
+    zoom = math.exp(draw.uniform(math.log(low), math.log(high)))
     stretch = math.exp(draw.uniform(-1.0, 1.0) * math.log(augment.stretch) / 2)
     top, height, rows = _axis(size[0], resize_spec.size[0], transform.scale_y * zoom * stretch, draw.random())
     left, width, columns = _axis(size[1], resize_spec.size[1], transform.scale_x * zoom / stretch, draw.random())
@@ -64,5 +65,5 @@ def turned_window(window: CropWindow, turns: int) -> CropWindow:
         turns: quarter turns.
     """
     if turns % 2 == 0:
-        return replace(window, turns=turns)
+        return replace(window, turns=turns) if turns else window
     return CropWindow(window.left, window.top, window.width, window.height, window.out, turns=turns)

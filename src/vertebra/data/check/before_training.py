@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +15,8 @@ from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.check.report import Finding, by_severity
 from vertebra.data.check.scanning import ScannedSplit, scan
 from vertebra.data.index import Index
-from vertebra.data.samples import Source, too_many_skipped
+from vertebra.data.samples import too_many_skipped
+from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.tasks import get_task
 
@@ -36,7 +39,7 @@ def check_before_training(train: Sequence[Source], val: Sequence[Source]) -> lis
     Raises:
         DataError: more of the sampled images than a training may leave out cannot be used.
     """
-    findings = list(_same_images(train, val))
+    findings = [*_same_images(train, val), *_of_classes(train)]
     for name, sources in (("train", train), ("val", val)):
         for source in sources:
             findings += _of_source(name, source)
@@ -46,13 +49,32 @@ def check_before_training(train: Sequence[Source], val: Sequence[Source]) -> lis
     return list(dict.fromkeys(_line(finding) for finding in by_severity(findings)))
 
 
+def _of_classes(train: Sequence[Source]) -> Iterator[Finding]:
+    """The classes of all data sets of training together, with those of few samples in one finding for all tasks."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for source in train:
+        names = source.rename_classes or {}
+        for task in source.index.columns:
+            of_task = sample_counts(source.index, task)
+            for name, count in of_task.items():
+                counts[task][names.get(name, name)] += count
+    few: list[Finding] = []
+    for task, of_classes in counts.items():
+        for finding in (
+            *labels.class_counts(of_classes, task, "train"),
+            *labels.similar_names(tuple(of_classes), task),
+        ):
+            if finding.kind == "few_samples":
+                few.append(finding)
+            else:
+                yield finding
+    if few:
+        message = "; ".join(f"{one.task}: {one.message}" for one in few) if len(few) > 1 else few[0].message
+        yield replace(few[0], message=message)
+
+
 def _of_source(split: str, source: Source) -> Iterator[Finding]:
     index = source.index
-    if split == "train":
-        for task in index.columns:
-            counts = sample_counts(index, task)
-            yield from labels.class_counts(counts, task, split)
-            yield from labels.similar_names(tuple(counts), task)
     opened = OpenedSplit(split, None, {task: _of_task(index, task) for task in index.columns})
     rows = np.unique(np.linspace(0, len(index) - 1, min(SAMPLE, len(index)), dtype=int))
     part = scan(opened, rows)

@@ -85,6 +85,12 @@ def find_for_tasks(path: str | Path, task: str | None, format: str | None) -> tu
     return find_data(path, task, format), (task,)
 
 
+def column_of_images(path: Path, format: str, column: str, options: ReadOptions) -> Mapping[str, object] | None:
+    """A column of a data set's tables by the image's path, see `AnnotationReader.image_values`."""
+    reader = all_readers()[format]
+    return reader.image_values(path, column, options) if isinstance(reader, AnnotationReader) else None
+
+
 class SplitOpener:
     """Opens the splits of a data set; what several splits are drawn from is read once.
 

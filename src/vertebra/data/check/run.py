@@ -14,7 +14,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.check import boxes, duplicates, images, labels, splits
 from vertebra.data.check.annotation_findings import annotation_findings
-from vertebra.data.check.open_splits import NEEDED, OpenedData, OpenedSplit, find_for_tasks, open_all
+from vertebra.data.check.open_splits import NEEDED, OpenedData, OpenedSplit, column_of_images, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
 from vertebra.data.drawing_groups import group_columns
@@ -101,9 +101,13 @@ def checked(
     whole = Scan.of(parts)
     codes = duplicates.exact_groups(whole)
     report.add(images.odd(whole))
+    report.add(images.number_range(parts))
     report.add(duplicates.exact(whole, codes))
     report.add(duplicates.near(whole, codes))
-    columns = None if group_by is None else group_columns([part.opened.annotations for part in parts], group_by)
+    columns = None
+    if group_by is not None:
+        of_images = column_of_images(opened.path, opened.format, group_by, options)
+        columns = group_columns([part.opened.annotations for part in parts], group_by, of_images)
     report.add(duplicates.groups(whole, group_by, columns))
     report.add(labels.conflicting_labels(parts, whole, codes))
     report.seconds = round(time.perf_counter() - began, 2)

@@ -18,6 +18,8 @@ from vertebra.data.analysis.small_images import read_small
 from vertebra.data.check.open_splits import OpenedSplit
 from vertebra.data.index import Index
 from vertebra.errors import DataError
+from vertebra.preprocess.images import count_range
+from vertebra.preprocess.number_range import RangeUse
 from vertebra.shards.members import file_bytes, file_size
 from vertebra.tasks import get_task
 from vertebra.tasks.column import FileColumn
@@ -55,6 +57,7 @@ class ImageFacts:
 
     Attributes:
         error: why it cannot be read; empty if it can.
+        ambiguous: why its numbers are of no known range; empty if they are.
         thumbnail: (32, 32) uint8 of gray values.
         statistics: a scalar of `vertebra.data.analysis.image_kinds.STATISTICS`.
         bytes_in_file: the size of its file.
@@ -62,6 +65,7 @@ class ImageFacts:
     """
 
     error: str = ""
+    ambiguous: str = ""
     thumbnail: np.ndarray | None = None
     statistics: np.ndarray | None = None
     bytes_in_file: int = -1
@@ -76,11 +80,13 @@ class ScannedSplit:
         opened: the split.
         rows: (m,) int64, the images that were read.
         facts: m entries.
+        numbers: the part of their range that images of more than 8 bits use.
     """
 
     opened: OpenedSplit
     rows: np.ndarray
     facts: list[ImageFacts]
+    numbers: RangeUse = field(default_factory=RangeUse)
 
     @property
     def names(self) -> list[str]:
@@ -168,13 +174,14 @@ def scan(
     """
     chosen = np.arange(len(opened)) if rows is None else rows
     facts: list[ImageFacts] = []
+    numbers = RangeUse()
     with ThreadPoolExecutor(max(1, usable_cpus())) as pool:
         for first in range(0, len(chosen), CHUNK):
             part = chosen[first : first + CHUNK].tolist()
-            facts += pool.map(lambda row: _facts(opened, row), part)
+            facts += pool.map(lambda row: _facts(opened, row, numbers), part)
             if step is not None:
                 step(len(part))
-    return ScannedSplit(opened, chosen, facts)
+    return ScannedSplit(opened, chosen, facts, numbers)
 
 
 def content_hash(path: Path) -> bytes:
@@ -182,19 +189,32 @@ def content_hash(path: Path) -> bytes:
     return hashlib.blake2b(file_bytes(path), digest_size=16).digest()
 
 
-def _facts(opened: OpenedSplit, row: int) -> ImageFacts:
+def _facts(opened: OpenedSplit, row: int, numbers: RangeUse) -> ImageFacts:
     path = opened.images.path(row)
     try:
         small = read_small(path)
         bytes_in_file = file_size(path) or 0
     except (DataError, OSError) as error:
         return ImageFacts(error=str(error))
+    ambiguous = _ambiguous(path, small.deep, numbers)
     annotations = {
         task: _annotation_facts(index, task, row, small.size)
         for task, index in opened.indices.items()
         if index.columns[task].labeled[row]
     }
-    return ImageFacts("", thumbnail(small), image_statistics(small), bytes_in_file, annotations)
+    return ImageFacts("", ambiguous, thumbnail(small), image_statistics(small), bytes_in_file, annotations)
+
+
+def _ambiguous(path: Path, deep: bool, numbers: RangeUse) -> str:
+    """Counts the image, and says why the range of its numbers is not known; empty if it is."""
+    if not deep:
+        numbers.add_image()
+        return ""
+    try:
+        count_range(path, numbers)
+    except DataError as error:
+        return str(error)
+    return ""
 
 
 def _annotation_facts(index: Index, task: str, row: int, size: tuple[int, int]) -> AnnotationFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -133,6 +134,10 @@ class AnnotationReader(ABC):
     def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
         """The annotations of some kinds only, where the data set keeps kinds apart; else `load`."""
         return self.load(path, split, options)
+
+    def image_values(self, path: Path, column: str, options: ReadOptions) -> Mapping[str, object] | None:
+        """A column of the data set's tables, by the image's path relative to the root; None for a format or set without it."""
+        return None
 
     def divided(
         self, annotations: Annotations, strata: np.ndarray, shares: dict[str, float], split: str, seed: int

@@ -6,7 +6,7 @@ CelebA's ``list_landmarks_align_celeba.txt`` with ``list_eval_partition.txt`` is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,6 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.celeba import celeba_splits, celeba_table
-from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
@@ -33,25 +32,20 @@ from vertebra.data.readers.table_columns import (
     named_columns,
 )
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
-from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
+from vertebra.data.readers.table_images import ImageSearch, data_root
+from vertebra.data.readers.table_sources import (
+    Described,
+    ImageTable,
+    built,
+    image_tables,
+    table_files,
+    values_by_image,
+)
 from vertebra.data.readers.table_values import splits_of
-from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 CLASS = "object"
-MOST_TABLES = 100
 VISIBLE = 2.0
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A table, its columns, its split ("" for none), and its images."""
-
-    table: Table
-    points: PointColumns
-    roles: Roles
-    split: str
-    search: ImageSearch
 
 
 class LandmarkReader(AnnotationReader):
@@ -84,7 +78,7 @@ class LandmarkReader(AnnotationReader):
         sources = _sources(path, notes=notes)
         if not sources:
             raise DataError(_nothing(path))
-        points = sources[0].points.names
+        points = _columns(sources[0]).names
         builder = AnnotationBuilder(data_root(path), path)
         builder.notes += notes
         default = options.classes[0] if options.classes and len(options.classes) == 1 else CLASS
@@ -93,9 +87,9 @@ class LandmarkReader(AnnotationReader):
             builder.category(Category(name, points=points))
         rows: dict[tuple[str, int], int] = {}
         for number, source in enumerate(sources):
-            if source.points.names != points:
+            if _columns(source).names != points:
                 raise DataError(
-                    f"{source.table.file}: its points ({', '.join(source.points.names[:6])}) are not those of "
+                    f"{source.table.file}: its points ({', '.join(_columns(source).names[:6])}) are not those of "
                     f"{sources[0].table.file.name} ({', '.join(points[:6])}); name one of the tables"
                 )
             before = len(rows)
@@ -104,47 +98,25 @@ class LandmarkReader(AnnotationReader):
                 raise DataError(
                     f"{source.table.file}: its images are those of {sources[number - 1].table.file.name}; name one of the tables"
                 )
-        unnamed = not_named(builder.root, [image for image, _ in rows])
-        if unnamed:
-            builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
-        annotations = builder.build()
-        if split is None or annotations.splits is None:
-            return annotations
-        chosen = np.flatnonzero(annotations.splits == SPLITS.index(split))
-        if not len(chosen):
-            raise DataError(f"{path}: no image of split '{split}' exists")
-        return replace(annotations.take(chosen), splits=None)
+        return built(builder, [image for image, _ in rows], split, path)
+
+    def image_values(self, path: Path, column: str, options: ReadOptions) -> Mapping[str, object] | None:
+        """A column of the tables."""
+        return values_by_image(_sources(path), column)
 
 
-def _sources(path: Path, head: bool = False, notes: list[Note] | None = None) -> list[_Source]:
-    """The tables of points; those that are damaged are left out with a note.
+def _sources(path: Path, head: bool = False, notes: list[Note] | None = None) -> list[ImageTable]:
+    """The tables of points; see `image_tables`."""
 
-    Raises:
-        DataError: a table is damaged, and no other is there.
-    """
-    root = data_root(path)
-    sources: list[_Source] = []
-    damaged: dict[str, DataError] = {}
-    for file in _files(path):
-        try:
-            table = celeba_table(file, head) if file.suffix.lower() == ".txt" else read_table(file, head)
-        except DataError as error:
-            damaged[file.name] = error
-            continue
-        points = None if table is None else find_points(table)
-        if table is None or points is None:
-            continue
-        split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != root else None) or ""
-        search = ImageSearch(root, file, split)
-        roles = _roles(table, points, search)
-        if roles is not None:
-            sources.append(_Source(table, points, roles, split, search))
-    if damaged and not sources:
-        raise next(iter(damaged.values()))
-    if damaged and notes is not None:
-        notes.append(Note.of("table", "that cannot be read", "left out", list(damaged)))
-    of_splits = [source for source in sources if source.split]
-    return of_splits or sources
+    def read(file: Path) -> Table | None:
+        return celeba_table(file, head) if file.suffix.lower() == ".txt" else read_table(file, head)
+
+    def describe(table: Table, search: ImageSearch) -> Described | None:
+        points = find_points(table)
+        roles = None if points is None else _roles(table, points, search)
+        return None if roles is None else (roles, points)
+
+    return image_tables(path, _files(path), read, describe, notes)
 
 
 def _nothing(path: Path) -> str:
@@ -157,13 +129,7 @@ def _nothing(path: Path) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if path.suffix.lower() in (*SUFFIXES, ".txt") else []
-    folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [
-        file for folder in folders for file in files_of(folder, *SUFFIXES, ".txt") if _may_be_table(file.name.lower())
-    ]
-    return files[:MOST_TABLES]
+    return table_files(path, _may_be_table if path.is_dir() else lambda name: name.endswith((*SUFFIXES, ".txt")))
 
 
 def _may_be_table(name: str) -> bool:
@@ -187,7 +153,13 @@ def _roles(table: Table, points: PointColumns, search: ImageSearch) -> Roles | N
     return Roles(image, () if label is None else (label,), False, box, convention, split)
 
 
-def _splits(source: _Source, notes: list[Note]) -> list[str]:
+def _columns(source: ImageTable) -> PointColumns:
+    """The columns of points of a table that has some."""
+    assert source.points is not None
+    return source.points
+
+
+def _splits(source: ImageTable, notes: list[Note]) -> list[str]:
     """The split of each row: of its column, of the table, or of CelebA's published list; "" without one."""
     splits = splits_of(source.table, source.roles, notes)
     if any(splits) or source.split:
@@ -196,23 +168,22 @@ def _splits(source: _Source, notes: list[Note]) -> list[str]:
     return celeba_splits(source.table.file, names, notes) or splits
 
 
-def _classes(source: _Source, default: str) -> list[str]:
+def _classes(source: ImageTable, default: str) -> list[str]:
     """The class of each row."""
     if not source.roles.labels:
         return [default] * len(source.table)
     return [cell_text(cell) or default for cell in source.table.columns[source.roles.labels[0]]]
 
 
-def _add(source: _Source, classes: list[str], builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
+def _add(source: ImageTable, classes: list[str], builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
     """Adds the images of a table, and an object for each row with a labeled point."""
     table, roles, notes = source.table, source.roles, builder.notes
     notes += table.notes
-    names = [cell_text(cell).replace("\\", "/") for cell in table.columns[roles.image]]
-    different = [name for name in dict.fromkeys(names) if name]
-    paths = dict(zip(different, source.search.resolve(different, notes), strict=True))
+    names = source.names
+    paths = source.paths(names, notes)
     kept = [number for number, name in enumerate(names) if paths.get(name)]
     splits = _splits(source, notes)
-    points = _points(table, source.points, notes)[kept]
+    points = _points(table, _columns(source), notes)[kept]
     boxes = _boxes(table, roles)[kept]
     images = [paths[names[number]] for number in kept]
     known = points[points[..., 2] > 0][:, :2]

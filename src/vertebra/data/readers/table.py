@@ -8,7 +8,7 @@ the columns' names say; without such names, as the only convention in which all 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,6 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.files import files_of, folders_in
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
 from vertebra.data.readers.table_boxes import (
@@ -32,27 +31,23 @@ from vertebra.data.readers.table_boxes import (
     labels_per_box,
     numeric_cells,
 )
-from vertebra.data.readers.table_columns import Roles, find_roles
+from vertebra.data.readers.table_columns import find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
-from vertebra.data.readers.table_images import ImageSearch, data_root, not_named
+from vertebra.data.readers.table_images import ImageSearch, data_root
 from vertebra.data.readers.table_names import class_names_of
+from vertebra.data.readers.table_sources import (
+    Described,
+    ImageTable,
+    built,
+    image_tables,
+    table_files,
+    values_by_image,
+)
 from vertebra.data.readers.table_values import Labels, labels_of, splits_of
-from vertebra.data.splits import split_of
 from vertebra.errors import DataError, shortened
 
-MOST_TABLES = 100
 OTHERS = ("submission", "collecteddata")
 NOT_TABLES = frozenset({"regionshapeattributes", "scorer"})  # columns of VIA and DeepLabCut
-
-
-@dataclass(frozen=True)
-class _Source:
-    """A table, what its columns hold, its split ("" for none), and its images."""
-
-    table: Table
-    roles: Roles
-    split: str
-    search: ImageSearch
 
 
 class TableReader(AnnotationReader):
@@ -112,57 +107,33 @@ class TableReader(AnnotationReader):
         for source, labels, _ in read:
             named = [None if label is None else tuple(shown[name] for name in label) for label in labels]
             _add(source, named, builder, rows)
-        unnamed = not_named(root, [image for image, _ in rows])
-        if unnamed:
-            builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
-        annotations = builder.build()
-        if split is None or annotations.splits is None:
-            return annotations
-        chosen = np.flatnonzero(annotations.splits == SPLITS.index(split))
-        if not len(chosen):
-            raise DataError(f"{path}: no image of split '{split}' exists")
-        return replace(annotations.take(chosen), splits=None)
+        return built(builder, [image for image, _ in rows], split, path)
+
+    def image_values(self, path: Path, column: str, options: ReadOptions) -> Mapping[str, object] | None:
+        """A column of the tables."""
+        return values_by_image(_sources(path, dict(options.columns)), column)
 
 
 def _sources(
     path: Path, columns: Mapping[str, str], head: bool = False, notes: list[Note] | None = None
-) -> list[_Source]:
-    """The tables of labels or boxes; those that are damaged are left out with a note.
+) -> list[ImageTable]:
+    """The tables of labels or boxes; see `image_tables`."""
 
-    Raises:
-        DataError: a table is damaged, and no other is there.
-    """
-    root = data_root(path)
-    sources: list[_Source] = []
-    damaged: dict[str, DataError] = {}
-    for file in _files(path):
-        try:
-            table = read_table(file, head)
-        except DataError as error:
-            damaged[file.name] = error
-            continue
-        names = {normal_name(name) for name in table.names or ()}
-        if names & NOT_TABLES or has_points(table):
-            continue
-        split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != root else None) or ""
-        search = ImageSearch(root, file, split)
+    def describe(table: Table, search: ImageSearch) -> Described | None:
+        if {normal_name(name) for name in table.names or ()} & NOT_TABLES or has_points(table):
+            return None
         roles = find_roles(table, search.are_images, columns)
-        if roles is not None:
-            sources.append(_Source(table, roles, split, search))
-    if damaged and not sources:
-        raise next(iter(damaged.values()))
-    if damaged and notes is not None:
-        notes.append(Note.of("table", "that cannot be read", "left out", list(damaged)))
-    of_splits = [source for source in sources if source.split]
-    return of_splits or sources
+        return None if roles is None else (roles, None)
+
+    return image_tables(path, _files(path), partial(read_table, head=head), describe, notes)
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
-        return [path] if path.suffix.lower() in SUFFIXES else []
-    folders = [path, *folders_in(path)[:MOST_TABLES]]
-    files = [file for folder in folders for file in files_of(folder, *SUFFIXES)]
-    return [file for file in files if not any(word in normal_name(file.stem) for word in OTHERS)][:MOST_TABLES]
+    return table_files(path, lambda name: name.endswith(SUFFIXES) and (path.is_file() or not _is_other(name)))
+
+
+def _is_other(name: str) -> bool:
+    return any(word in normal_name(name.rpartition(".")[0]) for word in OTHERS)
 
 
 def _nothing(path: Path) -> str:
@@ -177,15 +148,14 @@ def _nothing(path: Path) -> str:
     )
 
 
-def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
+def _add(source: ImageTable, labels: Labels, builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
     """Adds the images and annotations of a table."""
     table, roles, notes = source.table, source.roles, builder.notes
     notes += table.notes
     if roles.ignored:
         notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.ignored))
-    names = _slashed([cell_text(cell) for cell in table.columns[roles.image]], source.search)
-    different = [name for name in dict.fromkeys(names) if name]
-    paths = dict(zip(different, source.search.resolve(different, notes), strict=True))
+    names = source.names
+    paths = source.paths(names, notes)
     splits = splits_of(table, roles, notes)
     codes = [SPLITS.index(split or source.split) if split or source.split else -1 for split in splits]
     sizes = image_sizes_of(table, roles)
@@ -207,13 +177,7 @@ def _add(source: _Source, labels: Labels, builder: AnnotationBuilder, rows: dict
         _add_labels(source, labels, of_rows, builder)
 
 
-def _slashed(names: list[str], search: ImageSearch) -> list[str]:
-    """Names with slashes for backslashes, unless these are part of the first such name."""
-    first = next((name for name in names if "\\" in name), "")
-    return names if not first or search.has(first) else [name.replace("\\", "/") for name in names]
-
-
-def _add_labels(source: _Source, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:
+def _add_labels(source: ImageTable, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:
     table, roles, notes = source.table, source.roles, builder.notes
     seen: set[tuple[int, tuple[str, ...]]] = set()
     copies, denied, bare = [], [], []
@@ -242,7 +206,7 @@ def _add_labels(source: _Source, labels: Labels, of_rows: np.ndarray, builder: A
 
 
 def _add_boxes(
-    source: _Source,
+    source: ImageTable,
     labels: Labels,
     of_rows: np.ndarray,
     images: list[str],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
@@ -50,13 +51,18 @@ class ImageSearch:
     """
 
     def __init__(self, root: Path, file: Path, split: str = "") -> None:
-        self.root, self.file = root, file
-        tops = list(dict.fromkeys([file.parent, root]))
+        self.root, self.file, self._split = root, file, split
+
+    @cached_property
+    def folders(self) -> list[Path]:
+        """The folders, the likely ones first; they are listed at the first use."""
+        tops = list(dict.fromkeys([self.file.parent, self.root]))
         inner = [folder for top in tops for folder in folders_in(top)[:MOST_FOLDERS]]
         deeper = [folder for top in inner for folder in folders_in(top)[:MOST_FOLDERS]]
-        likely = image_folders(tops, split)
-        chosen = [folder for folder in (*inner, *deeper) if not split or split_of(folder.name) in (None, split)]
-        self.folders = list(dict.fromkeys([*likely, *chosen]))[:MOST_FOLDERS]
+        likely = image_folders(tops, self._split)
+        fitting = (None, self._split)
+        chosen = [folder for folder in (*inner, *deeper) if not self._split or split_of(folder.name) in fitting]
+        return list(dict.fromkeys([*likely, *chosen]))[:MOST_FOLDERS]
 
     def are_images(self, names: Sequence[str]) -> bool:
         """Whether any of a few names is an image's."""

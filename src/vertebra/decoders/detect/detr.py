@@ -65,6 +65,7 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    needs_many_images: ClassVar[bool] = True
     postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")
     paper: ClassVar[str] = (

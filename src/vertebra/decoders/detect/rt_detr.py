@@ -98,6 +98,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary", "denoising")
     selects: ClassVar[bool] = True
+    needs_many_images: ClassVar[bool] = True
     paper: ClassVar[str] = (
         "Zhao et al., DETRs Beat YOLOs on Real-time Object Detection, CVPR 2024, arXiv 2304.08069; Lv et al., RT-DETRv2, "
         "2024, arXiv 2407.17140 (differences: any number of levels and sizes, padding hidden, fewer layers by default)"

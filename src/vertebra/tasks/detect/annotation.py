@@ -15,8 +15,10 @@ class DetectAnnotation:
         boxes: (M, 4) float32, xyxy in the original image's pixels.
         labels: (M,) int64 class ids.
         crowd: (M,) bool, True for a box that marks a crowd or a region to ignore.
+        outlines: (M, P, 2) float32 of x, y, the corners of a convex polygon around each object inside its box; None for the boxes.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
+    outlines: np.ndarray | None = None

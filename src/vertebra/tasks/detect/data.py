@@ -34,6 +34,7 @@ class DetectData(TaskData):
     source_kinds = frozenset({"boxes", "outlines", "points"})
     direct_kinds = frozenset({"boxes", "outlines"})
     annotates_boxes = True
+    sized_by = "boxes"
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.detect.from_annotations.read_boxes`."""
@@ -49,8 +50,9 @@ class DetectData(TaskData):
     def cut(
         self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
     ) -> DetectAnnotation:
-        """The boxes around the mapped boxes, without those that are mostly cropped away."""
-        mapped = canvas_map.boxes(annotation.boxes)
+        """The boxes around the mapped outlines, or boxes where there are none, without those that are mostly cropped away."""
+        outlines = annotation.outlines
+        mapped = canvas_map.boxes(annotation.boxes) if outlines is None else canvas_map.boxes_around(outlines)
         boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
 
@@ -65,7 +67,8 @@ class DetectData(TaskData):
         """Boxes of the branch's classes with their new ids."""
         changed = ids[annotation.labels]
         kept = changed >= 0
-        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept])
+        outlines = None if annotation.outlines is None else annotation.outlines[kept]
+        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept], outlines)
 
     def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
         """The number of boxes of each class."""

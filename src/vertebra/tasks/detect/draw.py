@@ -64,22 +64,12 @@ def _tag_corners(boxes: np.ndarray, sizes: list[tuple[int, int]], canvas: tuple[
         sizes: width and height of each tag.
         canvas: width and height of the picture; tags stay inside.
     """
-    taken = np.zeros((0, 4), dtype=int)
-    tag_corners: list[tuple[int, int]] = []
-    for (left, top, right, bottom), (width, height) in zip(boxes.tolist(), sizes, strict=True):
+    starts, stops = np.zeros((2, len(boxes), 2), dtype=int)  # corners of the tags so far
+    for number, ((left, top, right, bottom), (width, height)) in enumerate(zip(boxes.tolist(), sizes, strict=True)):
         candidates = [(left, top - height), (left, top), (left, bottom), (right - width, top - height)]
         candidates += [(right - width, top), (left, bottom - height), (right - width, bottom)]
-        inside = [(max(0, min(x, canvas[0] - width)), max(0, min(y, canvas[1] - height))) for x, y in candidates]
-        free = [corner for corner in inside if not _overlaps(taken, corner, width, height)]
-        corner = (free or inside)[0]
-        tag_corners.append(corner)
-        taken = np.vstack([taken, [corner[0], corner[1], corner[0] + width, corner[1] + height]])
-    return tag_corners
-
-
-def _overlaps(taken: np.ndarray, corner: tuple[int, int], width: int, height: int) -> bool:
-    left, top = corner
-    separate = (
-        (taken[:, 0] >= left + width) | (taken[:, 2] <= left) | (taken[:, 1] >= top + height) | (taken[:, 3] <= top)
-    )
-    return bool((~separate).any())
+        inside = np.clip(candidates, 0, (max(0, canvas[0] - width), max(0, canvas[1] - height)))
+        overlaps = (starts[:number] < inside[:, None] + (width, height)) & (stops[:number] > inside[:, None])
+        corner = inside[overlaps.all(axis=2).any(axis=1).argmin()]  # the first one where all are covered
+        starts[number], stops[number] = corner, corner + (width, height)
+    return [(x, y) for x, y in starts.tolist()]

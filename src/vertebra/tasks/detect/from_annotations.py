@@ -14,6 +14,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.annotations.values import check_usable
 from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.octagons import diagonals_of
 
 
 def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[BoxColumn, DetectLabels]:
@@ -27,6 +28,7 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
     problems: list[Note] = []
     boxes = object_boxes(annotations, "object", problems)
     check_pixels(boxes[ids >= 0], "box", annotations.where)
+    whole = boxes
     kept, boxes = _cleaned(annotations, boxes, ids >= 0, problems)
     objects = annotations.objects
     column = BoxColumn.of(
@@ -36,6 +38,7 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
         objects.crowd[kept],
         annotations.annotated,
         AnnotatedSizes.of(annotations),
+        None if not options.outlines or objects.shapes is None else diagonals_of(objects.shapes, whole)[kept],
     )
     listed = int((ids >= 0).sum())
     dropped = annotations.dropped + listed - len(column.labels)

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from vertebra.tasks.box_iou import greedy_nms, iou
-from vertebra.tasks.confident_learning import likeliest_first
+from vertebra.tasks.confident_learning import MAX_LISTED, likeliest_first
 from vertebra.tasks.detect.box_pairs import BoxPairs
 from vertebra.tasks.detect.error_kinds import BACKGROUND, MATCH_IOU, BoxErrors
 from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.greedy_matching import argmax_by_group
 
 BADLY_LOCATED_IOU = (0.3, 0.6)
-UNSUPPORTED_SCORE = 0.1  # a lower score is no support of an annotated box
+SUPPORT_IOU = 0.4  # of a prediction that supports an annotated box, whatever its class
+SUPPORT_SCORE = 0.1
 
 
 def wrong_boxes(boxes: BoxPairs, errors: BoxErrors, names: Sequence[str]) -> list[LikelyWrongLabel]:
@@ -50,6 +51,13 @@ def confident_scores(boxes: BoxPairs, errors: BoxErrors, classes: int) -> np.nda
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.inf)
 
 
+def _likeliest(confidence: np.ndarray) -> np.ndarray:
+    """The rows (n,) with the largest confidence above 0, as many as are listed; the likeliest first."""
+    order = np.argsort(-confidence, kind="stable")[:MAX_LISTED]
+    likeliest: np.ndarray = order[confidence[order] > 0]
+    return likeliest
+
+
 def _entry(boxes: BoxPairs, image: int, confidence: float, text: str, box: np.ndarray) -> LikelyWrongLabel:
     x1, y1, x2, y2 = box.tolist()
     return LikelyWrongLabel(int(image), float(np.clip(confidence, 0, 1)), text, (x1, y1, x2, y2))
@@ -59,6 +67,7 @@ def _missing(boxes: BoxPairs, confident: np.ndarray, errors: BoxErrors, names: S
     """Confident predictions where nothing is annotated, no crowd either; one for each object."""
     rows = np.flatnonzero(confident & (errors.kinds == BACKGROUND) & (boxes.any_crowd_share < MATCH_IOU))
     kept = rows[_without_duplicates(boxes, rows)]
+    kept = kept[_likeliest(boxes.scores[kept])]
     return [
         _entry(
             boxes,
@@ -94,13 +103,15 @@ def _wrong_class(
     matched = np.flatnonzero(errors.matches >= 0)
     own_scores[errors.matches[matched]] = boxes.scores[matched]
     strongest = argmax_by_group(pairs[:, 1], boxes.scores[pairs[:, 0]], len(boxes.true_ids))
+    rows, true_rows = pairs[strongest[strongest >= 0]].T
+    scores = boxes.scores[rows].astype(np.float64)
+    confidence = np.where(scores > own_scores[true_rows], scores * (1 - own_scores[true_rows]), 0)
     listed = []
-    for row, true in pairs[strongest[strongest >= 0]]:
-        score = float(boxes.scores[row])
-        if score > own_scores[true]:
-            text = f"labeled {names[boxes.true_ids[true]]}, predicted {names[boxes.class_ids[row]]} ({score:.2f})"
-            confidence = score * (1 - own_scores[true])
-            listed.append((int(true), _entry(boxes, boxes.true_images[true], confidence, text, boxes.true_boxes[true])))
+    for number in _likeliest(confidence):
+        row, true = rows[number], true_rows[number]
+        text = f"labeled {names[boxes.true_ids[true]]}, predicted {names[boxes.class_ids[row]]} ({scores[number]:.2f})"
+        entry = _entry(boxes, boxes.true_images[true], confidence[number], text, boxes.true_boxes[true])
+        listed.append((int(true), entry))
     return listed
 
 
@@ -110,29 +121,33 @@ def _badly_located(boxes: BoxPairs, confident: np.ndarray, names: Sequence[str])
     pairs, overlaps = boxes.pairs[boxes.same_class], boxes.overlaps[boxes.same_class]
     nearest_box = argmax_by_group(pairs[:, 1], overlaps, len(boxes.true_ids))
     nearest_true = argmax_by_group(pairs[:, 0], overlaps, len(boxes.scores))
+    chosen = nearest_box[nearest_box >= 0]
+    chosen = chosen[nearest_true[pairs[chosen, 0]] == chosen]
+    rows, true_rows = pairs[chosen].T
+    scores, overlap = boxes.scores[rows].astype(np.float64), overlaps[chosen]
+    doubtful = (low <= overlap) & (overlap < high) & confident[rows]
+    confidence = np.where(doubtful, scores * (1 - overlap), 0)
     listed = []
-    for pair in nearest_box[nearest_box >= 0]:
-        row, true = pairs[pair]
-        if low <= overlaps[pair] < high and confident[row] and nearest_true[row] == pair:
-            score = float(boxes.scores[row])
-            name = names[boxes.true_ids[true]]
-            text = f"box of {name} overlaps the prediction ({score:.2f}) with an IoU of {overlaps[pair]:.2f} only"
-            confidence = score * (1 - overlaps[pair])
-            listed.append((int(true), _entry(boxes, boxes.true_images[true], confidence, text, boxes.true_boxes[true])))
+    for number in _likeliest(confidence):
+        true, name = true_rows[number], names[boxes.true_ids[true_rows[number]]]
+        text = f"box of {name} overlaps the prediction ({scores[number]:.2f}) with an IoU of {overlap[number]:.2f} only"
+        entry = _entry(boxes, boxes.true_images[true], confidence[number], text, boxes.true_boxes[true])
+        listed.append((int(true), entry))
     return listed
 
 
 def _unsupported(boxes: BoxPairs, names: Sequence[str]) -> list[tuple[int, LikelyWrongLabel]]:
     """Objects where nothing of any class is predicted; likelier wrong in a class whose objects are mostly predicted."""
     support = np.zeros(len(boxes.true_ids))
-    np.maximum.at(support, boxes.pairs[:, 1], boxes.scores[boxes.pairs[:, 0]].astype(np.float64))
-    supported = support >= UNSUPPORTED_SCORE
+    predicted, true_rows = boxes.pairs[boxes.overlaps >= SUPPORT_IOU].T
+    np.maximum.at(support, true_rows, boxes.scores[predicted].astype(np.float64))
+    supported = support >= SUPPORT_SCORE
     counts = np.bincount(boxes.true_ids, minlength=len(names))
     share = np.bincount(boxes.true_ids, supported, minlength=len(names)) / np.maximum(counts, 1)
+    confidence = np.where(supported, 0, share[boxes.true_ids] * (1 - support))
     listed = []
-    for true in np.flatnonzero(~supported):
-        kind = boxes.true_ids[true]
-        text = f"labeled {names[kind]}, nothing predicted there"
-        confidence = share[kind] * (1 - support[true])
-        listed.append((int(true), _entry(boxes, boxes.true_images[true], confidence, text, boxes.true_boxes[true])))
+    for true in _likeliest(confidence):
+        text = f"labeled {names[boxes.true_ids[true]]}, nothing predicted there"
+        entry = _entry(boxes, boxes.true_images[true], confidence[true], text, boxes.true_boxes[true])
+        listed.append((int(true), entry))
     return listed

@@ -33,6 +33,7 @@ class KeypointData(TaskData):
     source_kinds = frozenset({"points"})
     direct_kinds = source_kinds
     annotates_boxes = True
+    sized_by = "points"
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.keypoints.from_annotations.read_points`."""

@@ -86,7 +86,7 @@ def _column(
     boxes = np.where((np.isnan(boxes).any(axis=1) | far)[:, None], 0, boxes).astype(np.float32)
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     boxes[flat] = boxes_around(points)[flat]
-    areas = np.nan_to_num(objects.areas).astype(np.float32)
+    areas = np.where(objects.areas <= FARTHEST**2, objects.areas, 0).astype(np.float32)
     areas = np.where(areas > 0, areas, box_area_shares(boxes))
     bare = ~objects.crowd & ~(points[..., 2] > 0).any(axis=1)
     if bare.any():
@@ -110,7 +110,7 @@ def _dense(annotations: Annotations, numbers: np.ndarray, count: int) -> np.ndar
     points = np.zeros((len(numbers), count, 3), dtype=np.float32)
     filled = lengths == count
     starts = objects.point_offsets[:-1][numbers[filled]]
-    points[filled] = objects.points[starts[:, None] + np.arange(count)]
+    points[filled] = np.clip(objects.points[starts[:, None] + np.arange(count)], -FARTHEST, FARTHEST)
     return points
 
 

@@ -140,7 +140,7 @@ def _class_table(names: Sequence[str], total: PixelErrors, curves: Sequence[Scor
     rows: list[list[Cell]] = []
     for k, name in enumerate(names):
         right, true, answers = (int(part[k]) for part in (total.right, total.true, total.predicted))
-        iou = float(total.iou[k]) if true + answers else None
+        iou = float(total.class_iou[k]) if true + answers else None
         ratios = [right / count if count else None for count in (answers, true)]
         near = float(wrong[0, k] / wrong[:, k].sum()) if wrong[:, k].any() else None
         rows.append([name, true, true / pixels, iou, *ratios, near, *([curves[k].threshold] if curves else [])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,13 +42,31 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
         )
     canvas = enlarge(picture)
     painted = np.array(canvas, dtype=np.float32)
-    edge_width = max(1, line_width(canvas) // 2)
-    for class_id in _shown_classes(prediction):
-        region = _enlarged(prediction.region(class_id), canvas.size)
-        ink = np.asarray(class_color(prediction.spec, class_id), dtype=np.float32)
-        painted[region] = (1 - OPACITY) * painted[region] + OPACITY * ink
-        painted[_edge(region, edge_width)] = 0.8 * ink + 0.2 * 255
+    shown = _shown_classes(prediction)
+    inks = np.array([(0, 0, 0), *(class_color(prediction.spec, class_id) for class_id in shown)], dtype=np.float32)
+    for layer in _layers(prediction, shown):
+        painted = _painted(painted, _enlarged(layer, canvas.size), inks, max(1, line_width(canvas) // 2))
     return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
+
+
+def _layers(prediction: SegmentPrediction, shown: list[int]) -> Iterator[np.ndarray]:
+    """(H, W) uint16 layers, the lowest first: the position of a class in ``shown`` from 1, 0 for none. Classes that exclude
+    each other are one layer."""
+    if prediction.mask.ndim == 3:
+        yield from (prediction.region(class_id) * np.uint16(number) for number, class_id in enumerate(shown, 1))
+        return
+    numbers = np.zeros(max(256, int(prediction.mask.max(initial=0)) + 1), dtype=np.uint16)
+    numbers[shown] = np.arange(1, len(shown) + 1)
+    yield numbers[prediction.mask]
+
+
+def _painted(picture: np.ndarray, layer: np.ndarray, inks: np.ndarray, edge_width: int) -> np.ndarray:
+    """A picture (H, W, 3) float32 with the regions of a layer (H, W) in their inks (n, 3), and their edges brighter."""
+    ink = inks[layer]
+    painted = np.where((layer > 0)[:, :, None], (1 - OPACITY) * picture + OPACITY * ink, picture)
+    edge = (layer > 0) & _edge(layer, edge_width)
+    painted[edge] = 0.8 * ink[edge] + 0.2 * 255
+    return painted
 
 
 def _shown_classes(prediction: SegmentPrediction) -> list[int]:
@@ -71,19 +90,24 @@ def mask_colors(labels: SegmentLabels) -> list[Color]:
     ]
 
 
-def _enlarged(region: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if region.shape[::-1] == size:
-        return region
-    return np.asarray(Image.fromarray(region).resize(size, Image.Resampling.NEAREST))
+def _enlarged(layer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if layer.shape[::-1] == size:
+        return layer
+    return np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.NEAREST))
 
 
-def _edge(region: np.ndarray, width: int) -> np.ndarray:
-    """The pixels of a region (H, W) within ``width`` pixels of its edge; the picture's border is not an edge."""
-    inner = region
+def _edge(layer: np.ndarray, width: int) -> np.ndarray:
+    """The pixels within ``width`` pixels of the edge of their region in a layer (H, W); the picture's border is not an edge."""
+    down, across = layer[1:] != layer[:-1], layer[:, 1:] != layer[:, :-1]
+    edge = np.zeros(layer.shape, dtype=bool)
     for _ in range(width):
-        padded = np.pad(inner, 1, mode="edge")
-        inner = inner & padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.asarray(region & ~inner)
+        wider = edge.copy()
+        wider[1:] |= down | edge[:-1]
+        wider[:-1] |= down | edge[1:]
+        wider[:, 1:] |= across | edge[:, :-1]
+        wider[:, :-1] |= across | edge[:, 1:]
+        edge = wider
+    return edge
 
 
 def _with_legend(picture: Image.Image, prediction: SegmentPrediction) -> Image.Image:

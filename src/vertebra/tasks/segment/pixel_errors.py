@@ -50,15 +50,15 @@ class PixelErrors:
         return PixelErrors(*(getattr(self, name) + getattr(other, name) for name in PixelErrors.__dataclass_fields__))
 
     @property
-    def iou(self) -> np.ndarray:
+    def class_iou(self) -> np.ndarray:
         """(K,) NaN for a class that neither occurs nor is predicted."""
-        return _iou(self.right, self.true + self.predicted - self.right)
+        return _over_union(self.right, self.true + self.predicted - self.right)
 
     @property
     def mean_iou(self) -> float | None:
         """Over the classes that occur or are predicted; None without one."""
         known = self.true + self.predicted > 0
-        return float(self.iou[known].mean()) if known.any() else None
+        return float(self.class_iou[known].mean()) if known.any() else None
 
     def gains(self) -> np.ndarray:
         """(4,) what mending each kind of error alone would add to the mean IoU, 0 to 1, over the classes that occur or are
@@ -70,12 +70,12 @@ class PixelErrors:
             return gains
         for kind, (added, removed) in enumerate(zip(self.false_negatives, self.false_positives, strict=True)):
             right, predicted = self.right + added, self.predicted + added - removed
-            mended = _iou(right, self.true + predicted - right)
-            gains[kind] = np.where(np.isnan(mended), 1, mended)[known].mean() - self.iou[known].mean()
+            mended = _over_union(right, self.true + predicted - right)
+            gains[kind] = np.where(np.isnan(mended), 1, mended)[known].mean() - self.class_iou[known].mean()
         return gains
 
 
-def _iou(right: np.ndarray, union: np.ndarray) -> np.ndarray:
+def _over_union(right: np.ndarray, union: np.ndarray) -> np.ndarray:
     return np.where(union > 0, right / np.maximum(union, 1), np.nan)
 
 

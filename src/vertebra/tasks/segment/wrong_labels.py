@@ -31,15 +31,15 @@ class PixelDoubts:
 
     Attributes:
         codes: (n,) int64, (annotated state * S + predicted state) * BINS + bin of the latter's probability.
-        pixels: (n,) how many there are of each.
-        count: number of pixels of the image that are not ignored, times K for overlapping classes.
+        counts: (n,) how many there are of each.
+        counted: number of pixels of the image that are not ignored, times K for overlapping classes.
         doubt: one less the soft minimum of the probability of the annotated state; without probabilities the share of wrong pixels.
         state_totals: (2, S) pixels annotated with each state, and the sum of its probability there; zeros without probabilities.
     """
 
     codes: np.ndarray
-    pixels: np.ndarray
-    count: int
+    counts: np.ndarray
+    counted: int
     doubt: float
     state_totals: np.ndarray
 
@@ -101,9 +101,9 @@ def wrong_masks(images: Sequence[PixelDoubts], state_names: Sequence[str]) -> li
     for row, image in enumerate(images):
         pairs, bins = np.divmod(image.codes, BINS)
         confident = (bins + 1) / BINS >= thresholds[pairs % states]
-        pixels = np.bincount(pairs[confident], image.pixels[confident], minlength=1)
+        pixels = np.bincount(pairs[confident], image.counts[confident], minlength=1)
         pair = int(pixels.argmax())
-        share = pixels[pair] / max(image.count, 1)
+        share = pixels[pair] / max(image.counted, 1)
         if share >= min_share:
             labeled, predicted = state_names[pair // states], state_names[pair % states]
             text = f"labeled {labeled}, predicted {predicted} on {share:.1%} of the pixels"

@@ -1,0 +1,33 @@
+"""The config of a run with all choices made: every option that the recipe chooses has a value."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vertebra.config import MANY, Config, TrainConfig
+from vertebra.validation import validate
+
+
+class ResolvedTrain(TrainConfig):
+    """Options of training without open choices; see `vertebra.config.TrainConfig` for all of them."""
+
+    epochs: int = Field(ge=1, le=MANY)
+    batch_size: int = Field(ge=1, le=MANY)
+    accumulate: int = Field(ge=1, le=MANY)
+    evaluate_every: int = Field(ge=1, le=MANY)
+    freeze_backbone: float = Field(ge=0, lt=1)
+
+
+class ResolvedConfig(Config):
+    """The config of a run without open choices."""
+
+    train: ResolvedTrain
+
+
+def resolved_config(config: Config) -> ResolvedConfig:
+    """A config in which nothing is left to choose.
+
+    Raises:
+        ConfigError: an option has no value; the message has its path.
+    """
+    return validate(ResolvedConfig, config.model_dump(mode="json"), "")
