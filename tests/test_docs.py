@@ -52,6 +52,7 @@ PAGES = [
         "docs/recipe.md",
         "docs/reports.md",
         "docs/augmentation.md",
+        "docs/calibration.md",
     )
 ]
 

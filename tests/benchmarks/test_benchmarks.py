@@ -340,6 +340,17 @@ def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatc
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")
 
 
+def test_promised_thresholds_keep_their_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.repeat([0, 1], 60)
+    embeddings = np.random.default_rng(0).normal(size=(120, 3)) + 2 * labels[:, None]
+    monkeypatch.setattr(calibration, "read", lambda *given: (embeddings, labels, ["a", "b"]))
+    images, names = calibration.classified(Path("set"), None)
+    rows = calibration.compare("set", images, names, 20, binary=True)
+    assert [row["class"] for row in rows] == ["a"] * 3 + ["b"] * 3 and rows[1]["images"] == 60
+    assert all(row["kept"] >= 0.9 for row in rows if row["stored"]) and rows[1]["stored"] > 0
+    assert report.table(rows, calibration.COLUMNS).startswith("| data | class | images | objects | promise |")
+
+
 def test_wrong_labels_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert wrong_labels.recall_at([3, 0, 1, 2], np.array([True, True, False, False])) == 0.5 + 0.5
     assert wrong_labels.recall_at([2, 3, 0], np.array([True, True, False, False])) == 0
