@@ -21,6 +21,7 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
     augmentation,
+    calibration,
     inference,
     loading,
     memory,

@@ -10,9 +10,11 @@ import pytest
 from tests.inference.painted import CORNERS, Painted, paint
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.object_scores import confidences, object_scores
 from vertebra.tasks.classify.types import ClassifyPrediction
+from vertebra.tasks.crops import Crops
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.object_scores import confidences as box_confidences
@@ -83,6 +85,16 @@ def test_accepted_classes() -> None:
         and kind.choose_threshold(several.spec, 0.4, {"a": 0.1}) == 0.4
     )
     assert kind.choose_threshold(several.spec, None, {"a": 0.1}).tolist() == [0.1, 0.5, 0.5]  # type: ignore[union-attr]
+
+
+def test_crops_have_no_thresholds() -> None:
+    """A cascade predicts on crops with a threshold of 0, which would accept all classes."""
+    spec = ClassifyLabels(("a", "b"), multilabel=True)
+    predictions = [ClassifyPrediction(np.array([0.2, 0.7], np.float32), spec).apply_threshold(0.0)]
+    boxes = np.array([[0, 0, 9, 9]], np.float32)
+    crops = Crops(boxes, np.ones(1), boxes[:, :2], (20, 20), None, 0.3, False)
+    (boxed,) = merge_crops(predictions, crops, spec).predictions
+    assert boxed.accepted.class_names == ["b"]
 
 
 @pytest.mark.parametrize(
