@@ -115,8 +115,8 @@ def predict(
     output_kinds = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
     job = {}
     if jsonl or coco_results:
-        options["threshold"] = job_threshold(predictor.info, threshold)
-        job = describe_job(source, chosen.files, chosen.computed_in, options, **output_kinds)
+        settings = {**options, "threshold": job_threshold(predictor.info, threshold)}
+        job = describe_job(source, chosen.files, chosen.computed_in, settings, **output_kinds)
     outputs = OutputWriter(output_options, images, sources, predictor.info, job)
     _write_results(predictor, outputs)
     if as_json:

@@ -179,7 +179,7 @@ class Task:
             threshold: see `Prediction.choose_threshold`; None for all objects.
         """
         with_probabilities = self.from_decoded_with_probabilities if probabilities else None
-        predict = with_probabilities or self.from_decoded
+        predict: Callable[..., Prediction] = with_probabilities or self.from_decoded
         if threshold is None:
             return predict
         if self.threshold_in_decoding:

@@ -35,7 +35,8 @@ def confidences(prediction: SegmentPrediction, annotation: SegmentAnnotation) ->
 
 def _layers(mask: np.ndarray, classes: int) -> np.ndarray:
     """(K, pixels) of 0 and 1."""
-    return (mask.reshape(1, -1) == np.arange(classes)[:, None]).astype(np.uint8)
+    layers: np.ndarray = (mask.reshape(1, -1) == np.arange(classes)[:, None]).astype(np.uint8)
+    return layers
 
 
 def _some(pixels: np.ndarray) -> np.ndarray:
