@@ -10,7 +10,7 @@ from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.thresholds import ClassThresholds, ScoreThreshold
+from vertebra.tasks.thresholds import ClassThresholds
 
 if TYPE_CHECKING:
     from vertebra.model import VisionModel
@@ -57,19 +57,6 @@ def model_info(model: VisionModel) -> ModelInfo:
         thresholds={name: dict(stored) for name, stored in model.thresholds.items()},
         promises={name: dict(promise) for name, promise in model.promises.items()},
     )
-
-
-def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
-    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
-
-    Args:
-        info: of the model.
-        given: the user's, for all branches; None for those that the model stores, or the defaults.
-    """
-    return {
-        name: get_task(task).prediction.choose_threshold(labels, given, info.thresholds.get(name, {}))
-        for name, (task, labels) in info.branches.items()
-    }
 
 
 def check_probabilities(info: ModelInfo, tile: int | None) -> None:

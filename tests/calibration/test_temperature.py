@@ -11,7 +11,7 @@ import torch
 from vertebra.calibration.temperature import fit_temperature, tempered, tempered_score
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
-from vertebra.tasks.object_scores import exclusive, yes_or_no
+from vertebra.tasks.object_scores import class_confidences, decision_confidences
 from vertebra.tasks.temperature import temper_classes, temper_scores
 
 
@@ -24,7 +24,7 @@ def test_the_temperature_of_drawn_classes_is_known_again() -> None:
     draw = np.random.default_rng(0)
     logits = 2 * draw.normal(size=(20_000, 4))
     right = (softmax(logits).cumsum(axis=1) < draw.uniform(size=(20_000, 1))).sum(axis=1)
-    fitted = fit_temperature(exclusive(softmax(3 * logits), right), decisions=False)
+    fitted = fit_temperature(class_confidences(softmax(3 * logits), right), decisions=False)
     assert fitted.temperature == pytest.approx(3, rel=0.03) and fitted.rows == 20_000
     assert fitted.ece_after < 0.01 < 0.1 < fitted.ece_before and fitted.nll_after < fitted.nll_before
 
@@ -33,12 +33,12 @@ def test_the_temperature_of_drawn_decisions_is_known_again() -> None:
     draw = np.random.default_rng(1)
     logits = 2 * draw.normal(size=20_000)
     right = draw.uniform(size=20_000) < 1 / (1 + np.exp(-logits))
-    fitted = fit_temperature(yes_or_no(1 / (1 + np.exp(-logits / 2)), right), decisions=True)
+    fitted = fit_temperature(decision_confidences(1 / (1 + np.exp(-logits / 2)), right), decisions=True)
     assert fitted.temperature == pytest.approx(0.5, rel=0.03) and fitted.ece_after < fitted.ece_before
 
 
 def test_a_fit_without_a_mistake_stays_in_range() -> None:
-    fitted = fit_temperature(exclusive(np.array([[0.9, 0.1], [0.0, 1.0]]), np.array([0, 1])), decisions=False)
+    fitted = fit_temperature(class_confidences(np.array([[0.9, 0.1], [0.0, 1.0]]), np.array([0, 1])), decisions=False)
     assert fitted.temperature == 0.05 and fitted.ece_after == pytest.approx(0, abs=1e-6)
 
 

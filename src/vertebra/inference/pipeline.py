@@ -16,11 +16,12 @@ from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_s
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
 from vertebra.keywords import check_count, check_fraction
-from vertebra.model_info import ModelInfo, check_probabilities, score_thresholds
+from vertebra.model_info import ModelInfo, check_probabilities
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
 from vertebra.preprocess.number_range import RangeUse
 from vertebra.tasks import get_task
+from vertebra.tasks.thresholds import ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.inference.multi_view import MultiView
@@ -89,7 +90,7 @@ class Pipeline(ABC):
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self._range_use = RangeUse(info.resize_spec.scale)
-        self._thresholds = score_thresholds(info, threshold)
+        self.thresholds = score_thresholds(info, threshold)
         self.multi_view: MultiView | None = None
         if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale
             from vertebra.inference.multi_view import multi_view
@@ -205,7 +206,20 @@ class Pipeline(ABC):
             for name, fields in decoded.items():
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
-                predict_from = get_task(task).predict_from(self.probabilities, self._thresholds[name])
+                predict_from = get_task(task).predict_from(self.probabilities, self.thresholds[name])
                 predictions[name] = predict_from(values, transform, labels, image.source)
             results.append(image.result(predictions))
         return results
+
+
+def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
+    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
+
+    Args:
+        info: of the model.
+        given: the user's, for all branches; None for those that the model stores, or the defaults.
+    """
+    return {
+        name: get_task(task).prediction.choose_threshold(labels, given, info.thresholds.get(name, {}))
+        for name, (task, labels) in info.branches.items()
+    }

@@ -9,13 +9,14 @@ import numpy as np
 
 from vertebra.inference.io.inputs import Image
 from vertebra.inference.results import Result
-from vertebra.model_info import ModelInfo, score_thresholds
+from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
 from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.task import TileMerger
+from vertebra.tasks.thresholds import ScoreThreshold
 
 Decoded = Mapping[str, Sequence[np.ndarray]]
 
@@ -55,13 +56,14 @@ class ResultAssembler:
 
     Args:
         info: of the model.
-        threshold: the user's minimum score; see `vertebra.model_info.score_thresholds`.
+        thresholds: the minimum score of each branch; see `vertebra.inference.pipeline.score_thresholds`.
         probabilities: whether predictions of whole images keep the probabilities of each class at each pixel.
     """
 
-    def __init__(self, info: ModelInfo, threshold: float | None, probabilities: bool = False) -> None:
-        self.info, self.probabilities = info, probabilities
-        self.thresholds = score_thresholds(info, threshold)
+    def __init__(
+        self, info: ModelInfo, thresholds: Mapping[str, ScoreThreshold | None], probabilities: bool = False
+    ) -> None:
+        self.info, self.thresholds, self.probabilities = info, thresholds, probabilities
         self._mergers: dict[str, TileMerger] = {}
 
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:

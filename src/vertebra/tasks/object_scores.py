@@ -49,7 +49,7 @@ def concatenate_confidences(parts: Sequence[Confidences]) -> Confidences:
     )
 
 
-def yes_or_no(scores: np.ndarray, right: np.ndarray) -> Confidences:
+def decision_confidences(scores: np.ndarray, right: np.ndarray) -> Confidences:
     """Confidences of decisions.
 
     Args:
@@ -60,7 +60,7 @@ def yes_or_no(scores: np.ndarray, right: np.ndarray) -> Confidences:
     return Confidences(np.stack([1 - yes, yes], axis=1), np.asarray(right).astype(np.int64))
 
 
-def exclusive(probabilities: np.ndarray, right: np.ndarray) -> Confidences:
+def class_confidences(probabilities: np.ndarray, right: np.ndarray) -> Confidences:
     """Confidences of classes that share a softmax.
 
     Args:

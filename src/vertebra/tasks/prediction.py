@@ -13,14 +13,7 @@ import numpy as np
 from vertebra.annotations.table import Category
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
 from vertebra.keywords import check_fraction, strict_keywords
-from vertebra.tasks.thresholds import (
-    OBJECT_THRESHOLD,
-    ClassThresholds,
-    ScoreThreshold,
-    class_thresholds,
-    lowest,
-    reaching,
-)
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -132,7 +125,7 @@ class Prediction(ABC):
         task has no threshold."""
         if not self.thresholded:
             return self
-        return self._take(reaching(self.scores, self.class_ids, threshold), draw_threshold=lowest(threshold))
+        return self._take(self._reaching(threshold), draw_threshold=float(np.min(threshold)))
 
     @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
@@ -248,6 +241,11 @@ class Prediction(ABC):
         """The objects at these indices (N,) int64, with changed values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
         return replace(self, **taken, **changes)
+
+    def _reaching(self, threshold: ScoreThreshold) -> np.ndarray:
+        """The indices of the objects whose score is at least the minimum of their class."""
+        limits = threshold[self.class_ids] if isinstance(threshold, np.ndarray) else threshold
+        return np.flatnonzero(self.scores >= limits)
 
     def _missing(self, name: str) -> str:
         """The message of the error for a field that this prediction does not have."""

@@ -33,17 +33,6 @@ def class_thresholds(stored: ClassThresholds, classes: Sequence[str], default: f
     return np.array([stored.get(name, default) for name in classes], dtype=np.float64)
 
 
-def reaching(scores: np.ndarray, class_ids: np.ndarray, threshold: ScoreThreshold) -> np.ndarray:
-    """The indices of the objects whose score is at least the minimum of their class.
-
-    Args:
-        scores, class_ids: (M,) of the objects.
-        threshold: of all classes, or of each.
-    """
-    limits = threshold[class_ids] if isinstance(threshold, np.ndarray) else threshold
-    return np.flatnonzero(scores >= limits)
-
-
 def lowest(threshold: ScoreThreshold) -> float:
     """The smallest minimum score of any class."""
     return float(np.min(threshold))

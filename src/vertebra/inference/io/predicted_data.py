@@ -12,8 +12,9 @@ from vertebra.data.convert import check_target, write_data
 from vertebra.data.writers import all_writers
 from vertebra.data.writers.base import Target
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.inference.pipeline import score_thresholds
 from vertebra.inference.results import Result
-from vertebra.model_info import ModelInfo, score_thresholds
+from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
 from vertebra.tasks.thresholds import OBJECT_THRESHOLD, lowest
 

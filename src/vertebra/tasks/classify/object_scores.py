@@ -6,7 +6,7 @@ import numpy as np
 
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.types import ClassifyPrediction
-from vertebra.tasks.object_scores import Confidences, ObjectScores, exclusive, yes_or_no
+from vertebra.tasks.object_scores import Confidences, ObjectScores, class_confidences, decision_confidences
 
 
 def object_scores(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> ObjectScores:
@@ -20,8 +20,8 @@ def object_scores(prediction: ClassifyPrediction, annotation: ClassifyAnnotation
 def confidences(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> Confidences:
     """The probabilities of the classes: one row for exclusive ones, else one for each class."""
     if prediction.spec.multilabel:
-        return yes_or_no(prediction.probabilities, _has(prediction, annotation))
-    return exclusive(prediction.probabilities[None], np.flatnonzero(_has(prediction, annotation)))
+        return decision_confidences(prediction.probabilities, _has(prediction, annotation))
+    return class_confidences(prediction.probabilities[None], np.flatnonzero(_has(prediction, annotation)))
 
 
 def _has(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> np.ndarray:

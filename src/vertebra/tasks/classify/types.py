@@ -10,7 +10,7 @@ import numpy as np
 
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.prediction import Prediction
-from vertebra.tasks.thresholds import CLASS_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds, reaching
+from vertebra.tasks.thresholds import CLASS_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,7 +87,7 @@ class ClassifyPrediction(Prediction):
         if self.thresholds is None and not self.spec.multilabel:
             return self[:1]
         threshold = CLASS_THRESHOLD if self.thresholds is None else self.thresholds
-        return self._take(reaching(self.scores, self.class_ids, threshold))
+        return self._take(self._reaching(threshold))
 
     def top(self, k: int = 1) -> list[tuple[str, float]]:
         """The ``k`` most probable classes with their probabilities, best first; fewer if there are fewer classes."""

@@ -7,7 +7,7 @@ import numpy as np
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.box_pairs import pairs_of_image
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.object_scores import MISSED, Confidences, ObjectScores, yes_or_no
+from vertebra.tasks.object_scores import MISSED, Confidences, ObjectScores, decision_confidences
 
 MATCH_IOU = 0.5
 
@@ -32,4 +32,4 @@ def confidences(prediction: DetectPrediction, annotation: DetectAnnotation) -> C
     pairs = pairs_of_image(prediction, annotation)
     matches = pairs.match(MATCH_IOU)
     counted = ~pairs.ignored(matches, MATCH_IOU)
-    return yes_or_no(pairs.scores[counted], matches[counted] >= 0)
+    return decision_confidences(pairs.scores[counted], matches[counted] >= 0)

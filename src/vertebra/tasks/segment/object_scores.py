@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.tasks.object_scores import Confidences, exclusive, yes_or_no
+from vertebra.tasks.object_scores import Confidences, class_confidences, decision_confidences
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.types import SegmentPrediction
 
@@ -24,13 +24,13 @@ def confidences(prediction: SegmentPrediction, annotation: SegmentAnnotation) ->
     probabilities = prediction.probabilities.reshape(spec.class_count, -1)
     if not spec.multilabel:
         labeled = _some(np.flatnonzero(mask.ravel() != spec.ignore_index))
-        return exclusive(probabilities[:, labeled].T, mask.ravel()[labeled])
+        return class_confidences(probabilities[:, labeled].T, mask.ravel()[labeled])
     layers = mask.reshape(spec.class_count, -1) if mask.ndim == 3 else _layers(mask, spec.class_count)
     pixels = _some(np.arange(layers.shape[1]))
     known = np.broadcast_to(
         mask.reshape(-1, layers.shape[1])[:, pixels] != spec.ignore_index, (len(layers), len(pixels))
     )
-    return yes_or_no(probabilities[:, pixels][known], layers[:, pixels][known] == 1)
+    return decision_confidences(probabilities[:, pixels][known], layers[:, pixels][known] == 1)
 
 
 def _layers(mask: np.ndarray, classes: int) -> np.ndarray:
