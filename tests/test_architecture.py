@@ -44,6 +44,7 @@ LAYERS = [
     ["training"],
     ["tuning"],
     ["export"],
+    ["calibration"],
     ["testing"],
     ["api"],
     ["loading"],

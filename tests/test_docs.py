@@ -54,6 +54,7 @@ PAGES = [
         "docs/tuning.md",
         "docs/reports.md",
         "docs/augmentation.md",
+        "docs/calibration.md",
     )
 ]
 

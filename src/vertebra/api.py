@@ -63,6 +63,7 @@ class Model(VisionModel):
             branches = {name: model.branch(name) for name in model.branches}
             adopted = cls(model.backbone, branches, model.resize_spec, shared=list(model.shared), config=model.config)
             adopted.origin, adopted.provenance = model.origin, model.provenance
+            adopted.thresholds, adopted.promises = model.thresholds, model.promises
             model = adopted.train(model.training)
         if source is not None:
             model.source = source

@@ -15,6 +15,7 @@ from vertebra.features import Features, Frame, HasBoxes, Proposals
 from vertebra.layers.input_range import check_pixel_range
 from vertebra.losses.loss_term import LossTerm
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
 
 if TYPE_CHECKING:
@@ -80,13 +81,23 @@ class Branch(nn.Module):
 
 
 def decode_float32(decoder: Decoder[OutputsT, Any, DecodedT], outputs: OutputsT, frame: Frame) -> DecodedT:
-    """Decodes in float32, for outputs of any precision."""
+    """Decodes in float32, for outputs of any precision, and rescales scores by the decoder's temperature."""
     outputs = tree.tree_map(_float32, outputs)
     device = frame.sizes.device.type
     if not torch.is_autocast_enabled(device):
-        return decoder.decode(outputs, frame)
+        return _tempered(decoder, decoder.decode(outputs, frame))
     with torch.autocast(device, enabled=False):
-        return decoder.decode(outputs, frame)
+        return _tempered(decoder, decoder.decode(outputs, frame))
+
+
+def _tempered(decoder: Decoder[Any, Any, DecodedT], decoded: DecodedT) -> DecodedT:
+    """Decoded outputs with rescaled scores; the same ones at a temperature of 1."""
+    if decoder.temperature == 1:
+        return decoded
+    temper = get_task(decoder.task).temper
+    assert temper is not None, "a temperature is set for tasks that have one"
+    tempered: DecodedT = temper(decoded, decoder.labels, decoder.temperature)
+    return tempered
 
 
 def _float32(value: Any) -> Any:
@@ -108,6 +119,9 @@ class VisionModel(nn.Module):
     Attributes:
         origin: ``source`` and ``license`` of a model from another library; else empty. Model files have it, too.
         provenance: the record of its training from its file; else empty.
+        thresholds: by branch, minimum scores by class that prediction uses unless the user gives one. Model files and exported
+            files have them, too. See `vertebra.weights.stored_calibration.store_thresholds`.
+        promises: by branch, what its thresholds keep; see `vertebra.calibration`.
     """
 
     def __init__(
@@ -127,6 +141,8 @@ class VisionModel(nn.Module):
         self.config = config
         self.origin: dict[str, str] = {}
         self.provenance: dict[str, Any] = {}
+        self.thresholds: dict[str, dict[str, float]] = {}
+        self.promises: dict[str, dict[str, Any]] = {}
 
     def branch(self, name: str) -> Branch:
         """A branch by name."""

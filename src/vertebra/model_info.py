@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.thresholds import ClassThresholds
 
 if TYPE_CHECKING:
     from vertebra.model import VisionModel
@@ -23,6 +25,9 @@ class ModelInfo(NamedTuple):
         branches: by name, the task's name and the label specification.
         whole: names of the branches that predict one thing for the whole image (its class, the points of the one object that
             fills it), which a part of the image cannot give.
+        thresholds: by branch, minimum scores by class that prediction uses unless the user gives one.
+        promises: by branch, what the thresholds keep, see `vertebra.calibration`; a branch whose thresholds promise nothing has
+            no entry.
         fixed: why the model takes canvases of one size only ("its backbone is built for 224x224"); empty if it takes any size.
     """
 
@@ -31,6 +36,8 @@ class ModelInfo(NamedTuple):
     branches: Mapping[str, tuple[str, LabelSpec]]
     whole: frozenset[str] = frozenset()
     fixed: str = ""
+    thresholds: Mapping[str, ClassThresholds] = MappingProxyType({})
+    promises: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 def model_info(model: VisionModel) -> ModelInfo:
@@ -47,6 +54,8 @@ def model_info(model: VisionModel) -> ModelInfo:
             if get_task(branch.task).describes_whole_image(branch.decoder.needs is not None)
         ),
         fixed="" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}",
+        thresholds={name: dict(stored) for name, stored in model.thresholds.items()},
+        promises={name: dict(promise) for name, promise in model.promises.items()},
     )
 
 

@@ -23,6 +23,7 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
     augmentation,
+    calibration,
     inference,
     loading,
     memory,
@@ -348,6 +349,17 @@ def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatc
     rows = mirroring.compare(1, count=20, epochs=1)
     assert [row["name"] for row in rows] == list(mirroring.LABELS)
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")
+
+
+def test_promised_thresholds_keep_their_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.repeat([0, 1], 60)
+    embeddings = np.random.default_rng(0).normal(size=(120, 3)) + 2 * labels[:, None]
+    monkeypatch.setattr(calibration, "read", lambda *given: (embeddings, labels, ["a", "b"]))
+    images, names = calibration.classified(Path("set"), None)
+    rows = calibration.compare("set", images, names, 20, binary=True)
+    assert [row["class"] for row in rows] == ["a"] * 3 + ["b"] * 3 and rows[1]["images"] == 60
+    assert all(row["kept"] >= 0.9 for row in rows if row["stored"]) and rows[1]["stored"] > 0
+    assert report.table(rows, calibration.COLUMNS).startswith("| data | class | images | objects | promise |")
 
 
 def test_wrong_labels_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:

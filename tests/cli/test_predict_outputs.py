@@ -359,7 +359,7 @@ def test_a_minimum_score_of_saved_objects(predict: Command, cam: Path) -> None:
     assert predict(cam, "--save-as", "yolo", "set", "--min-score", "0.88", branches=("boxes",)).code == 0
     assert not Path("set/labels/mon/0001.txt").read_text()
     ended = predict(cam, "--save-as", "yolo", "low", "--min-score", "0.1", branches=("boxes",))
-    assert ended.code == 2 and "--min-score 0.1 is below --threshold 0.3" in ended.err
+    assert ended.code == 2 and "--min-score 0.1 is below the minimum score of all predictions (0.3)" in ended.err
     ended = predict(cam, "--json", "--min-score", "0.5", branches=("boxes",))
     assert ended.code == 2 and "--min-score needs --save-as" in ended.err
 

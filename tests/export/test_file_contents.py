@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import shutil
 import subprocess
@@ -25,11 +24,9 @@ from vertebra.cli.main import main
 from vertebra.errors import ConfigError, RunError, WeightsError
 from vertebra.export.evaluate import evaluate
 from vertebra.export.export_model import export_model
-from vertebra.export.file_metadata import OBJECT_THRESHOLD
 from vertebra.export.files import export_files, metadata_json_path, publish_export
 from vertebra.export.targets.torch_export import write_torch
 from vertebra.files import take_name
-from vertebra.inference.pipeline import Pipeline
 from vertebra.model import VisionModel
 from vertebra.preprocess.image_transform_torch import ImageTransforms
 from vertebra.runtimes import read_metadata
@@ -42,6 +39,7 @@ from vertebra.runtimes.openvino import OPENVINO
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.targets import SegmentDecoded
 from vertebra.tasks.segment.to_image_coords import class_map
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 BRANCHES: dict[str, Any] = {
     "boxes": {"neck": "fpn", "decoder": "fcos", "classes": ["dog", "cat"]},
@@ -128,11 +126,7 @@ def test_metadata_inside_and_beside(file: Path, openvino_file: Path, model: Visi
         assert inside == json.loads(metadata_json_path(path).read_text())
         assert inside["producer"] == {"name": "vertebra", "version": vertebra.__version__}
         assert inside["image"]["rotation"] == "apply the EXIF orientation of an image file first"
-        assert (
-            inside["decoding"]["boxes"]["threshold"]
-            == OBJECT_THRESHOLD
-            == inspect.signature(Pipeline).parameters["threshold"].default
-        )
+        assert inside["decoding"]["boxes"]["threshold"] == OBJECT_THRESHOLD
         assert inside["decoding"]["boxes"]["postprocess"] == dataclasses.asdict(
             model.branch("boxes").decoder.postprocess
         )  # type: ignore[call-overload]

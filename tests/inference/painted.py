@@ -38,9 +38,16 @@ def paint(size: tuple[int, int], rectangles: Sequence[Rectangle]) -> np.ndarray:
 class Painted(Pipeline):
     """Finds what `paint` paints. A corner that touches the canvas' edge is not sure. It notes the size of each batch."""
 
-    def __init__(self, canvas: tuple[int, int], names: Sequence[str] = tuple(BRANCHES), **options: Any) -> None:
+    def __init__(
+        self,
+        canvas: tuple[int, int],
+        names: Sequence[str] = tuple(BRANCHES),
+        thresholds: Mapping[str, Mapping[str, float]] | None = None,
+        **options: Any,
+    ) -> None:
         branches = {name: BRANCHES[name] for name in names}
         info = ModelInfo(ResizeSpec(canvas, fill=(0, 0, 0)), 3, branches, frozenset({"bright"} & set(names)))
+        info = info._replace(thresholds=thresholds or {})
         super().__init__(info, **options)
         self.batches: list[int] = []
 

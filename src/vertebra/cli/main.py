@@ -16,6 +16,7 @@ import typer
 
 from vertebra.cli import (
     benchmark,
+    calibrate,
     data,
     demo,
     describe,
@@ -48,6 +49,7 @@ app.add_typer(data.app, name="data")
 app.command("import")(importing.import_model)
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
+app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(evaluate.evaluate)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)

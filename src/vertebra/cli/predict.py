@@ -47,10 +47,15 @@ def predict(
         help="Save predictions and images as a data set (coco, yolo, voc, masks, labelme …), to correct and train on.",
     ),
     min_score: float | None = typer.Option(
-        None, min=0.0, max=1.0, help="Minimum score of objects of --save-as; by default that of --threshold."
+        None, min=0.0, max=1.0, help="Minimum score of objects of --save-as; by default that of the predictions."
     ),
     branch: str | None = typer.Option(None, help="Branch for --coco-results or --save-as, if there are several."),
-    threshold: float = typer.Option(0.3, min=0.0, max=1.0, help="Minimum score of objects."),
+    threshold: float | None = typer.Option(
+        None,
+        min=0.0,
+        max=1.0,
+        help="Minimum score of objects; by default those that the model stores by class, and 0.3 for a model without them.",
+    ),
     batch_size: int = typer.Option(8, min=1, help="Images, or tiles, in a batch."),
     tile: int | None = typer.Option(None, help="Split larger images into square tiles of this side, in image pixels."),
     overlap: float = typer.Option(0.2, help="Minimum overlap of tiles, as a fraction of their side."),
@@ -83,18 +88,15 @@ def predict(
     from vertebra.inference.io.image_urls import ImageUrl
     from vertebra.inference.io.inputs import as_source, list_images
     from vertebra.inference.io.streams import Camera
-    from vertebra.inference.jobs import describe_job
+    from vertebra.inference.jobs import describe_job, job_threshold
     from vertebra.inference.tta import check_scales
 
     sources = [as_source(image) for image in list_images(images)]
     if min_score is not None and save_as is None:
         raise ConfigError("--min-score needs --save-as FORMAT FOLDER; for other outputs use --threshold")
-    floor = threshold if min_score is None else min_score
-    if floor < threshold:
-        raise ConfigError(
-            f"--min-score {floor:g} is below --threshold {threshold:g}, which all outputs need; lower that too"
-        )
-    output_options = OutputOptions(out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, floor)
+    output_options = OutputOptions(
+        out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, min_score, threshold
+    )
     output_options.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
     options = {
@@ -111,9 +113,10 @@ def predict(
     chosen = _open_options(source, runtime_options, device)
     predictor = _predictor(chosen.source, options, engine_options)
     output_kinds = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
-    job = (
-        describe_job(source, chosen.files, chosen.computed_in, options, **output_kinds) if jsonl or coco_results else {}
-    )
+    job = {}
+    if jsonl or coco_results:
+        settings = {**options, "threshold": job_threshold(predictor.info, threshold)}
+        job = describe_job(source, chosen.files, chosen.computed_in, settings, **output_kinds)
     outputs = OutputWriter(output_options, images, sources, predictor.info, job)
     _write_results(predictor, outputs)
     if as_json:

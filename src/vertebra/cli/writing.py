@@ -16,7 +16,7 @@ from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.io.mask_files import MaskFolder
 from vertebra.inference.io.output_names import common_folder
 from vertebra.inference.io.pictures import AnnotatedVideos, write_pictures
-from vertebra.inference.io.predicted_data import PredictedData
+from vertebra.inference.io.predicted_data import PredictedData, saved_score
 from vertebra.inference.io.streams import Camera
 from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
@@ -27,7 +27,7 @@ from vertebra.model_info import ModelInfo
 class OutputOptions(NamedTuple):
     """The outputs to write: a folder for pictures, a folder for masks, a file of JSON lines, a COCO results file with its
     annotations and branch, whether a JSON list is printed, and the format and the folder of a data set of the predictions with the
-    minimum score of its objects."""
+    minimum score of its objects, and the one of all predictions."""
 
     out: str | None
     masks: str | None
@@ -37,7 +37,8 @@ class OutputOptions(NamedTuple):
     branch: str | None
     as_json: bool
     save_as: tuple[str, str] | None = None
-    min_score: float = 0.3
+    min_score: float | None = None
+    threshold: float | None = None
 
     def check(self, sources: Sequence[Any]) -> None:
         """Checks that the outputs can be written for these sources.
@@ -127,7 +128,12 @@ class OutputWriter:
             if options.save_as is not None:
                 to, folder = options.save_as
                 self.predicted = PredictedData(
-                    to, Path(folder), info, branch=options.branch, min_score=options.min_score, root=self.root
+                    to,
+                    Path(folder),
+                    info,
+                    branch=options.branch,
+                    min_score=saved_score(info, options.min_score, options.threshold),
+                    root=self.root,
                 )
             self._opened = opened.pop_all()
 

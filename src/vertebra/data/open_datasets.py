@@ -14,7 +14,7 @@ from vertebra.data.early_check import check_path
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.sources import Source
-from vertebra.data.splits import NoSplit, empty_split, fraction_rows
+from vertebra.data.splits import EmptySplit, NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.recipe.augment import Augment
@@ -94,7 +94,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
     if source.fraction < 1:
         index = index.take(fraction_rows(index.strata(task), source.fraction, config.train.seed))
     if not len(index):
-        raise DataError(empty_split(source.path, source.split or split, _images(source, task)))
+        raise EmptySplit(empty_split(source.path, source.split or split, _images(source, task)))
     return index
 
 

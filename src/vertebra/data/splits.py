@@ -31,6 +31,10 @@ class NoSplit(DataError):
     """A data set has splits, but not the requested one."""
 
 
+class EmptySplit(DataError):
+    """A split of a data set has no images, such as one that is drawn from very few."""
+
+
 def split_of(name: str) -> str | None:
     """The split in a name: ``instances_val2017`` is "val"; None for no split or several."""
     splits = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}

@@ -55,6 +55,8 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
         uses_maps: whether this decoder, as built, reads `Features.maps`.
         postprocess: the options of decoding, a dataclass, which can be changed on a trained model; None if there are none.
+        temperature: rescales the scores after `decode`, see `vertebra.tasks.temperature`; 1 leaves them as they are. Fitted by
+            ``vertebra calibrate --temperature``; the score threshold of ``postprocess`` applies before.
     """
 
     task: ClassVar[str]
@@ -68,6 +70,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     uses_embedding: bool = False
     uses_maps: bool = True
     postprocess: object | None = None
+    temperature: float = 1.0
 
     def __init__(self, in_spec: FeatureSpec, labels: LabelSpec) -> None:
         super().__init__()

@@ -13,6 +13,7 @@ from vertebra.export.torch_export import example
 from vertebra.model import VisionModel
 from vertebra.model_info import ModelInfo
 from vertebra.runtimes.model_files.metadata import LARGEST, THRESHOLD
+from vertebra.tasks.thresholds import CLASS_THRESHOLD, OBJECT_THRESHOLD
 
 PRODUCER = "vertebra"
 BATCH, HEIGHT, WIDTH = "batch", "height", "width"
@@ -21,8 +22,6 @@ INPUTS = {  # by name: the type, and the names of dynamic dimensions
     "images": ("uint8", (BATCH, None, HEIGHT, WIDTH)),
     "sizes": ("int64", (BATCH, None)),
 }
-OBJECT_THRESHOLD = 0.3  # the default minimum score of objects in prediction
-CLASS_THRESHOLD = 0.5  # the minimum probability of a class, where classes may overlap
 ROTATION = "apply the EXIF orientation of an image file first"
 
 
@@ -71,13 +70,16 @@ def output_types(model: VisionModel) -> list[str]:
 
 
 def _decoding(model: VisionModel, name: str, labels: Any) -> dict[str, Any]:
-    """How to decode the outputs of a branch: the largest score or all above a threshold; and the post-processing in the graph."""
+    """How to decode the outputs of a branch: the largest score, or all above a threshold or above that of their class; and the
+    post-processing in the graph."""
     postprocess = model.branch(name).decoder.postprocess
     done = (
         {"postprocess": dataclasses.asdict(postprocess)}
         if dataclasses.is_dataclass(postprocess) and not isinstance(postprocess, type)
         else {}
     )
+    if name in model.thresholds:
+        done["thresholds"] = dict(model.thresholds[name])
     multilabel = getattr(labels, "multilabel", None)  # None: the branch finds objects
     if multilabel is False:
         return {"rule": LARGEST, **done}

@@ -20,6 +20,7 @@ from vertebra.model import Branch, VisionModel, check_model
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import all_tasks, get_task
 from vertebra.tasks.crops import Crops
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 if TYPE_CHECKING:
     from vertebra.tasks.picture import ImageLike
@@ -62,7 +63,8 @@ class Cascade:
         model: predicts on each box. The names of its branches must differ from the detector's.
         boxes_from: the detector's branch with the boxes; None if it has one branch with boxes.
         margin: the factor by which a box is enlarged before cropping.
-        threshold: minimum score of objects, for both models.
+        threshold: minimum score of objects, for both models. By default the scores that the detector stores by class, and 0.3 for a
+            detector without them and for the second model, whose stored scores are for whole images and not used.
         device: "cpu", "cuda", "mps" …; by default the best available.
         batch_size: images, or crops, in a batch.
 
@@ -78,7 +80,7 @@ class Cascade:
         *,
         boxes_from: str | None = None,
         margin: float = 1.25,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         device: str | torch.device | None = None,
         batch_size: int = 8,
     ) -> None:
@@ -86,13 +88,14 @@ class Cascade:
             check_model("Cascade", part)
         if margin < 1:
             raise ConfigError(f"'margin' must be 1 or more, got {margin}")
-        check_fraction("threshold", threshold)
+        if threshold is not None:
+            check_fraction("threshold", threshold)
         self.boxes_from = None if detector is None else _boxes_branch(detector, boxes_from)
         _check_second(detector, model)
         options: dict[str, Any] = {"device": device, "batch_size": batch_size}
         self.first = None if detector is None else Predictor(detector, threshold=threshold, **options)
         self.second = Predictor(model, threshold=0.0, **options)
-        self.margin, self.threshold = margin, threshold
+        self.margin, self.threshold = margin, OBJECT_THRESHOLD if threshold is None else threshold
 
     def predict(self, images: Any, boxes: Sequence[Any] | None = None) -> list[Result]:
         """Predictions of both models for one image, a folder, or several images.

@@ -143,7 +143,8 @@ class ExportedPredictor(Pipeline):
     Args:
         model: the file.
         batch_size: images, or tiles, in a batch.
-        threshold: minimum score of objects.
+        threshold: minimum score of objects, of all classes. By default the scores that the model stores by class, and 0.3 for a
+            model without them. Of classes that may overlap it is the one of ``accepted``.
         skip_unreadable: skip unreadable files and list them in ``skipped`` instead of raising.
         tile: side, in image pixels, of the square tiles that larger images are split into; None for no tiles.
         overlap: minimum overlap of neighboring tiles, as a fraction of their side.
@@ -161,7 +162,7 @@ class ExportedPredictor(Pipeline):
         model: ExportedModel,
         *,
         batch_size: int = 8,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         skip_unreadable: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,

@@ -14,6 +14,8 @@ from typing import Any
 from vertebra.errors import DataError, RunError
 from vertebra.files import FileLock, os_errors_as_run_errors
 from vertebra.inference.io.streams import is_address
+from vertebra.model_info import ModelInfo
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 SUFFIX = ".job"
 FORMAT_VERSION = 1
@@ -47,6 +49,19 @@ def describe_job(
         "scales": list(options.get("scales", (1.0,))),
         **settings,
     }
+
+
+def job_threshold(info: ModelInfo, given: float | None) -> float | str:
+    """The setting ``threshold`` of a job: the user's minimum score, or where the model's are. Stored ones are part of the model's
+    content, which the job has.
+
+    Args:
+        info: of the model.
+        given: the user's; None for none.
+    """
+    if given is not None:
+        return given
+    return "the model's, by class" if info.thresholds else OBJECT_THRESHOLD
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -56,7 +56,7 @@ class MultiView:
     def compute(self, images: Iterable[object]) -> Iterator[Callable[[], list[Result]]]:
         """Runs the model on batches, once for each test-time augmentation. Each yielded function returns the results of the images
         that are complete."""
-        assembler = ResultAssembler(self.pipeline.info, self.pipeline.threshold or 0.0, self.pipeline.probabilities)
+        assembler = ResultAssembler(self.pipeline.info, self.pipeline.thresholds, self.pipeline.probabilities)
         views = self._whole_images(images) if self.tile is None else self._tiles(images)
         for batch in self.pipeline._batches(views):
             yield from self._compute(assembler, batch)

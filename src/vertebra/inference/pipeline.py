@@ -21,6 +21,7 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.preprocess.images import apply, stack
 from vertebra.preprocess.number_range import RangeUse
 from vertebra.tasks import get_task
+from vertebra.tasks.thresholds import ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.inference.multi_view import MultiView
@@ -52,7 +53,8 @@ class Pipeline(ABC):
     Args:
         info: of the model.
         batch_size: images or tiles per batch.
-        threshold: objects with a lower score are left out.
+        threshold: minimum score of objects, of all classes. By default the scores that the model stores by class, and 0.3 for a
+            model without them. Of classes that may overlap it is the one of ``accepted``.
         skip_unreadable: collect unreadable files in ``skipped`` instead of raising.
         tile: side in image pixels of the square tiles that larger images are cut into; None: always the whole image.
         overlap: minimum overlap of neighboring tiles, as a fraction of their side.
@@ -71,7 +73,7 @@ class Pipeline(ABC):
         info: ModelInfo,
         *,
         batch_size: int = 8,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         skip_unreadable: bool = False,
         tile: int | None = None,
         overlap: float = 0.2,
@@ -80,7 +82,7 @@ class Pipeline(ABC):
         probabilities: bool = False,
     ) -> None:
         check_count("batch_size", batch_size)
-        if threshold is not None:  # None leaves no object out
+        if threshold is not None:
             check_fraction("threshold", threshold)
         if probabilities:
             check_probabilities(info, tile)
@@ -88,6 +90,7 @@ class Pipeline(ABC):
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self._range_use = RangeUse(info.resize_spec.scale)
+        self.thresholds = score_thresholds(info, threshold)
         self.multi_view: MultiView | None = None
         if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale
             from vertebra.inference.multi_view import multi_view
@@ -203,8 +206,20 @@ class Pipeline(ABC):
             for name, fields in decoded.items():
                 task, labels = self.info.branches[name]
                 values = [field[row] for field in fields]
-                predict_from = get_task(task).predict_from(self.probabilities)
-                prediction = predict_from(values, transform, labels, image.source)
-                predictions[name] = prediction.apply_threshold(self.threshold)
+                predict_from = get_task(task).predict_from(self.probabilities, self.thresholds[name])
+                predictions[name] = predict_from(values, transform, labels, image.source)
             results.append(image.result(predictions))
         return results
+
+
+def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
+    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
+
+    Args:
+        info: of the model.
+        given: the user's, for all branches; None for those that the model stores, or the defaults.
+    """
+    return {
+        name: get_task(task).prediction.choose_threshold(labels, given, info.thresholds.get(name, {}))
+        for name, (task, labels) in info.branches.items()
+    }

@@ -27,7 +27,8 @@ class Predictor(Pipeline):
             which has its own device, precision, ``inplace`` and ``compile``.
         device: "cpu", "cuda", "mps" …; by default the best one available.
         batch_size: images or tiles per batch.
-        threshold: objects with a lower score are left out.
+        threshold: minimum score of objects, of all classes. By default the scores that the model stores by class, and 0.3 for a
+            model without them. Of classes that may overlap it is the one of ``accepted``.
         skip_unreadable: collect unreadable files in ``skipped`` instead of raising.
         precision: "fp32", "bf16" or "fp16" (GPU only). Half precision is faster on hardware that supports it; outputs differ
             slightly.
@@ -54,7 +55,7 @@ class Predictor(Pipeline):
         *,
         device: str | torch.device | None = None,
         batch_size: int = 8,
-        threshold: float = 0.3,
+        threshold: float | None = None,
         skip_unreadable: bool = False,
         precision: Precision = "fp32",
         inplace: bool = False,

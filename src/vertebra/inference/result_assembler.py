@@ -16,6 +16,7 @@ from vertebra.preprocess.view_transform import ViewTransform
 from vertebra.tasks import get_task
 from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.task import TileMerger
+from vertebra.tasks.thresholds import ScoreThreshold
 
 Decoded = Mapping[str, Sequence[np.ndarray]]
 
@@ -55,12 +56,14 @@ class ResultAssembler:
 
     Args:
         info: of the model.
-        threshold: objects with a lower score are left out.
+        thresholds: the minimum score of each branch; see `vertebra.inference.pipeline.score_thresholds`.
         probabilities: whether predictions of whole images keep the probabilities of each class at each pixel.
     """
 
-    def __init__(self, info: ModelInfo, threshold: float, probabilities: bool = False) -> None:
-        self.info, self.threshold, self.probabilities = info, threshold, probabilities
+    def __init__(
+        self, info: ModelInfo, thresholds: Mapping[str, ScoreThreshold | None], probabilities: bool = False
+    ) -> None:
+        self.info, self.thresholds, self.probabilities = info, thresholds, probabilities
         self._mergers: dict[str, TileMerger] = {}
 
     def __call__(self, view: ModelInput, decoded: Decoded) -> Result | None:
@@ -88,11 +91,10 @@ class ResultAssembler:
             task, labels = self.info.branches[name]
             rule = get_task(task).tile_merger
             assert rule is not None, "a task without a tile merger predicts one thing for the whole image"
-            self._mergers[name] = rule(labels, grid, self.threshold)
+            self._mergers[name] = rule(labels, grid, self.thresholds[name])
         return self._mergers[name]
 
     def _prediction(self, name: str, decoded: Sequence[np.ndarray], view: ModelInput) -> Prediction:
         task, labels = self.info.branches[name]
-        predict_from = get_task(task).predict_from(self.probabilities)
-        prediction = predict_from(decoded, view.transform, labels, view.image.source)
-        return prediction.apply_threshold(self.threshold)
+        predict_from = get_task(task).predict_from(self.probabilities, self.thresholds[name])
+        return predict_from(decoded, view.transform, labels, view.image.source)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vertebra.tasks.thresholds import ScoreThreshold
+
 if TYPE_CHECKING:
     from vertebra.tasks.picture import ImageLike
 
@@ -22,7 +24,7 @@ class Crops:
         corners: (M, 2) x, y of each crop's top left corner in the image's pixels.
         size: (height, width) of the image in pixels.
         image: the image, for `draw`.
-        threshold: objects below this score are left out.
+        threshold: objects below this score, or that of their class, are left out.
         one_object: whether each crop has one object, which fills it.
     """
 
@@ -31,7 +33,7 @@ class Crops:
     corners: np.ndarray
     size: tuple[int, int]
     image: ImageLike | None
-    threshold: float
+    threshold: ScoreThreshold
     one_object: bool
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from vertebra.annotations.table import Category
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
 from vertebra.keywords import check_fraction, strict_keywords
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -103,18 +104,37 @@ class Prediction(ABC):
         """The class name of each object."""
         return [self.spec.classes[class_id] for class_id in self.class_ids.tolist()]
 
-    def apply_threshold(self, threshold: float) -> Self:
-        """The objects whose score reaches a predictor's threshold, 0 to 1; all of them where the task has no threshold."""
+    @classmethod
+    def choose_threshold(cls, spec: LabelSpec, given: float | None, stored: ClassThresholds) -> ScoreThreshold | None:
+        """The minimum score that a predictor applies: the user's, else those that the model stores, else the task's default.
+
+        Args:
+            spec: the task's label specification.
+            given: the user's, for all classes; None for none.
+            stored: those of the model, by class; empty for none.
+
+        Returns:
+            None where the task has no minimum score.
+        """
+        if not cls.thresholded or given is not None:
+            return given if cls.thresholded else None
+        return class_thresholds(stored, spec.classes, OBJECT_THRESHOLD) if stored else OBJECT_THRESHOLD
+
+    def apply_threshold(self, threshold: ScoreThreshold) -> Self:
+        """The objects whose score reaches a predictor's threshold, 0 to 1, of all classes or (K,) of each; all objects where the
+        task has no threshold."""
         if not self.thresholded:
             return self
-        return self._take(np.flatnonzero(self.scores >= threshold), draw_threshold=threshold)
+        return self._take(self._reaching(threshold), draw_threshold=float(np.min(threshold)))
 
     @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:
         """Only the objects that meet all conditions.
 
         Args:
-            min_score: minimum score, 0 to 1. For boxes and poses this also becomes the score threshold of `draw`.
+            min_score: minimum score of all classes, 0 to 1. It applies to the objects that are here: those that the predictor's
+                threshold, or those that the model stores by class, left out do not come back, and stored ones play no part
+                any more. For boxes and poses it also becomes the score threshold of `draw`.
             classes: names or ids of classes, or one of them.
 
         Raises:
@@ -221,6 +241,11 @@ class Prediction(ABC):
         """The objects at these indices (N,) int64, with changed values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
         return replace(self, **taken, **changes)
+
+    def _reaching(self, threshold: ScoreThreshold) -> np.ndarray:
+        """The indices of the objects whose score is at least the minimum of their class."""
+        limits = threshold[self.class_ids] if isinstance(threshold, np.ndarray) else threshold
+        return np.flatnonzero(self.scores >= limits)
 
     def _missing(self, name: str) -> str:
         """The message of the error for a field that this prediction does not have."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.data import TaskData
 from vertebra.tasks.mixing import Mixing
 from vertebra.tasks.prediction import Prediction
+from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tasks.tv_tensors import TVTensors
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.crops import Crops
     from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
+    from vertebra.tasks.object_scores import Confidences, ObjectScores
     from vertebra.tasks.picture import ImageLike
 
 
@@ -60,13 +63,13 @@ class TileMerger(Protocol):
 
     adds_whole_image: ClassVar[bool]
 
-    def __init__(self, labels: Any, grid: Grid, threshold: float) -> None:
+    def __init__(self, labels: Any, grid: Grid, threshold: ScoreThreshold | None) -> None:
         """For one image.
 
         Args:
             labels: the task's label specification.
             grid: the tiles of the image.
-            threshold: objects below this score are left out.
+            threshold: objects below this score, or that of their class, are left out; see `Prediction.choose_threshold`.
         """
 
     def add(self, decoded: Sequence[np.ndarray], transform: ImageTransform, tile: Tile) -> None:
@@ -114,6 +117,14 @@ class Task:
             masks of class ids.
         mixing: how the annotations of several images become those of one training image; None for a task without such
             operations.
+        threshold_in_decoding: whether ``from_decoded`` takes the keyword ``threshold``, since it decides pixels by it.
+        temper: returns decoded outputs whose scores are rescaled by a temperature, from these outputs as tensors, the label
+            specification and the temperature, see `vertebra.tasks.temperature`; None for a task whose scores are no
+            probabilities.
+        object_scores: returns the scores that decide about the objects of an image, from its prediction with all scores and its
+            annotation; None for a task without such thresholds.
+        confidences: returns predicted probabilities with what is right, from the same, with probabilities where predictions can
+            keep them; not None for a task with ``temper``.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
         diagnoser: returns a new `vertebra.tasks.diagnosis.Diagnoser` for a label specification; None for a task without one.
         more_metrics: metrics that are shown beside ``monitor`` where there is room for a few.
@@ -141,6 +152,10 @@ class Task:
     mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None
     mixing: Mixing | None = None
     tv_tensors: TVTensors | None = None
+    threshold_in_decoding: bool = False
+    temper: Callable[[Any, Any, float], Any] | None = None
+    object_scores: Callable[[Any, Any], ObjectScores] | None = None
+    confidences: Callable[[Any, Any], Confidences] | None = None
     diagnoser: Callable[[Any], Diagnoser] | None = None
     more_metrics: tuple[str, ...] = ()
 
@@ -154,15 +169,22 @@ class Task:
         """Whether annotations and predictions describe the whole image, as a class does; a crop of the image keeps them."""
         return self.data.whole_image
 
-    def predict_from(self, probabilities: bool) -> Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction]:
-        """``from_decoded``, or the function that also keeps probabilities, where the task has it.
+    def predict_from(
+        self, probabilities: bool, threshold: ScoreThreshold | None = None
+    ) -> Callable[[Sequence[np.ndarray], Any, Any, Any], Prediction]:
+        """``from_decoded``, or the function that also keeps probabilities, where the task has it, with a minimum score.
 
         Args:
             probabilities: whether they are kept.
+            threshold: see `Prediction.choose_threshold`; None for all objects.
         """
-        if probabilities and self.from_decoded_with_probabilities is not None:
-            return self.from_decoded_with_probabilities
-        return self.from_decoded
+        with_probabilities = self.from_decoded_with_probabilities if probabilities else None
+        predict: Callable[..., Prediction] = with_probabilities or self.from_decoded
+        if threshold is None:
+            return predict
+        if self.threshold_in_decoding:
+            return partial(predict, threshold=threshold)
+        return lambda *arguments: predict(*arguments).apply_threshold(threshold)
 
     def describes_whole_image(self, reads_boxes: bool) -> bool:
         """Whether a branch of this task predicts one object or class set for the whole image.

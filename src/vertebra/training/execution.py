@@ -26,6 +26,7 @@ from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.choices import Choice
+from vertebra.tasks.thresholds import ClassThresholds
 from vertebra.training.choosing import SameChoices, few_images_notes
 from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
@@ -57,7 +58,8 @@ from vertebra.training.step import TrainingModule
 from vertebra.training.teacher import check_same_teacher, open_teacher
 from vertebra.training.trainer import make_trainer, silence_lightning
 from vertebra.training.user_transform import Transform, transform_note
-from vertebra.weights.model_file import load_weights
+from vertebra.weights.model_file import load_weights, write_calibration
+from vertebra.weights.stored_calibration import clear_calibration, store_deciding_thresholds
 
 FOLDER_VARIABLE = "VERTEBRA_RUN_FOLDER"
 LOGGED_PICTURES = 4  # predictions that loggers get
@@ -127,6 +129,7 @@ def run_training(
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opening_notes(opened, val), *origin)
     run = _prepare(config, model, opened, val, folder, choices, resumption, transform, callbacks)
+    clear_calibration(model)  # it does not hold for the new weights
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(resumption.state) if resumption else None)
@@ -143,7 +146,8 @@ def run_training(
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
         device = run.trainer.strategy.root_device
-        write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
+        thresholds = write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
+        _keep_thresholds(model, folder, thresholds)
         if config.train.log:
             images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
             run.loggers.show(prediction_pictures(model, images, LOGGED_PICTURES), run.trainer.global_step)
@@ -260,6 +264,17 @@ def _take_best_weights(model: VisionModel, folder: Path) -> None:
     else:  # this process runs on another machine
         emit(f"{path} is not on this machine, so the model here keeps its newest weights")
     model.eval()
+
+
+def _keep_thresholds(model: VisionModel, folder: Path, thresholds: Mapping[str, ClassThresholds] | None) -> None:
+    """Stores the thresholds of a finished run in its model and its file of the best weights.
+
+    Args:
+        thresholds: by branch; those of exclusive classes decide nothing and are left out.
+    """
+    store_deciding_thresholds(model, thresholds or {})
+    if model.thresholds:
+        write_calibration(model, folder / BEST)
 
 
 def _saved(folder: Path) -> str:

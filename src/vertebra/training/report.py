@@ -22,6 +22,7 @@ from vertebra.report.model_summary import summarize_model
 from vertebra.report.run_page import ReportContent, write_run_page
 from vertebra.report.seen_images import seen_images
 from vertebra.report.split_facts import split_facts
+from vertebra.tasks.thresholds import ClassThresholds
 from vertebra.training.diagnosed_images import DiagnosedImages, spread_images
 from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
 from vertebra.training.run_facts import run_facts
@@ -40,7 +41,7 @@ def write_run_report(
     data: RunData,
     kept: BestWeights,
     device: torch.device,
-) -> Path:
+) -> dict[str, ClassThresholds]:
     """Writes the report of a run that has ended, with one more pass over at most `MAX_IMAGES` of its validation images.
 
     Args:
@@ -50,6 +51,9 @@ def write_run_report(
         data: their loaders' data, as the network sees them.
         kept: the best weights' epoch and scores.
         device: where the model runs.
+
+    Returns:
+        By branch, the thresholds with the best F1 on these images; empty where they could not be evaluated.
     """
     info = model_info(model)
     facts = run_facts(folder, info, kept)
@@ -66,7 +70,10 @@ def write_run_report(
         tasks=facts.tasks,
         notes=notes,
     )
-    return write_run_page(folder / REPORT, content)
+    write_run_page(folder / REPORT, content)
+    branches = {} if measured is None else measured.branches
+    diagnoses = {name: branch.diagnosis for name, branch in branches.items()}
+    return {name: diagnosis.thresholds for name, diagnosis in diagnoses.items() if diagnosis is not None}
 
 
 def _measured(

@@ -39,6 +39,7 @@ from vertebra.training.teacher import with_teacher_canvas
 from vertebra.training.user_transform import Transform, take_transform
 from vertebra.weights.finetune import init_from
 from vertebra.weights.model_file import describe, load_problem
+from vertebra.weights.stored_calibration import calibration_header, take_calibration
 
 
 def train_raw(
@@ -91,14 +92,16 @@ def train_model(model: VisionModel, raw: Mapping[str, Any], *, out: Path | None 
 
 @contextmanager
 def _report_partial_training(model: VisionModel) -> Iterator[None]:
-    """If its body fails, prints which weights the model has; without any training step, also restores the origin of its weights."""
+    """If its body fails, prints which weights the model has; without any training step, also restores the origin of its weights and
+    their calibration."""
     count_fused_steps()
-    provenance_before, versions = model.provenance, _versions(model)
+    provenance_before, versions, calibration = model.provenance, _versions(model), calibration_header(model)
     try:
         yield
     except BaseException:
         if _versions(model) == versions:
             model.provenance = provenance_before
+            take_calibration(model, calibration)
         else:
             emit("training did not end: the model has the weights of its last training step")
         raise

@@ -15,7 +15,10 @@ from vertebra.weights.checksums import header_is_sound
 
 FORMAT_VERSION = 2
 KEY = "vertebra"
-ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False}
+CALIBRATION = ("temperatures", "thresholds", "promises")  # by branch; see `vertebra.weights.stored_calibration`
+ENTRIES: Mapping[str, bool] = {"model": True, "preprocess": True, "origin": False, "provenance": False} | dict.fromkeys(
+    CALIBRATION, False
+)
 """The mappings of a header, and whether each is required."""
 
 

@@ -30,9 +30,10 @@ from vertebra.keywords import check_path, strict_keywords
 from vertebra.model import VisionModel, check_model
 from vertebra.object_parts import resolve_parts
 from vertebra.preprocess.image_transform import ResizeSpec
-from vertebra.weights.checksums import checksum, seal, tensor_checksums
-from vertebra.weights.header import FORMAT_VERSION, KEY, read_header
+from vertebra.weights.checksums import CHECKSUMS, checksum, seal, tensor_checksums
+from vertebra.weights.header import CALIBRATION, FORMAT_VERSION, KEY, read_header
 from vertebra.weights.skip_init import SkipInit, TooLarge
+from vertebra.weights.stored_calibration import calibration_header, take_calibration
 
 CHUNK_BYTES = 1 << 24
 
@@ -84,12 +85,27 @@ def write(model: VisionModel, path: Path) -> Path:
     header = describe(model)
     if model.provenance:
         header["provenance"] = model.provenance
-    tensors = _untied(model.state_dict())
+    return _write_sealed(header, _untied(model.state_dict()), path)
+
+
+def write_calibration(model: VisionModel, path: Path) -> Path:
+    """Replaces the temperatures, thresholds and promises in a model file by those of a model, and leaves all else as it is.
+
+    Raises:
+        WeightsError: the file is damaged.
+        RunError: the file cannot be written.
+    """
+    header, tensors = read(path)
+    kept = {name: value for name, value in header.items() if name not in (CHECKSUMS, *CALIBRATION)}
+    return _write_sealed({**kept, **calibration_header(model)}, tensors, path)
+
+
+def _write_sealed(header: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Path:
     text = seal(header, tensors)
     with os_errors_as_run_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path, synced=True) as partial:
-        partial.write_bytes(serialize(tensors, metadata={KEY: text}))
+        partial.write_bytes(serialize(dict(tensors), metadata={KEY: text}))
     return path
 
 
@@ -98,7 +114,7 @@ def describe(model: VisionModel) -> dict[str, Any]:
     if model.config is None:
         raise WeightsError("this VisionModel has no config; build it with vertebra.create_model, which names its parts")
     header = {"format_version": FORMAT_VERSION, "model": _config(model), "preprocess": model.resize_spec.to_dict()}
-    return {**header, "origin": model.origin} if model.origin else header
+    return {**header, **({"origin": model.origin} if model.origin else {}), **calibration_header(model)}
 
 
 def load_problem(model: VisionModel) -> str | None:
@@ -239,6 +255,8 @@ def _build(header: Mapping[str, Any], path: Path, parts: Mapping[str, Any] | Non
     with _unbuildable(path), SkipInit(path.stat().st_size):
         model = build(config, image_size=resize_spec.size, resize=resize_spec.mode, pretrained=False, objects=objects)
     model.resize_spec = resize_spec
+    with _unbuildable(path):
+        take_calibration(model, header)
     return model
 
 

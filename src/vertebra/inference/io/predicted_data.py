@@ -12,9 +12,11 @@ from vertebra.data.convert import check_target, write_data
 from vertebra.data.writers import all_writers
 from vertebra.data.writers.base import Target
 from vertebra.errors import ConfigError, UnknownName
+from vertebra.inference.pipeline import score_thresholds
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD, lowest
 
 
 def saved_branch(info: ModelInfo, branch: str | None, to: str) -> str:
@@ -43,6 +45,29 @@ def saved_branch(info: ModelInfo, branch: str | None, to: str) -> str:
     if branch is None and len(suitable) > 1:
         raise ConfigError(f"several branches can be saved; choose --branch {' or --branch '.join(suitable)}")
     return branch or suitable[0]
+
+
+def saved_score(info: ModelInfo, min_score: float | None, threshold: float | None) -> float:
+    """The minimum score of the objects that are saved.
+
+    Args:
+        info: of the model.
+        min_score: the user's; None for that of the predictions.
+        threshold: the user's minimum score of all predictions; None for those of the model.
+
+    Raises:
+        ConfigError: predictions leave out objects that should be saved.
+    """
+    chosen = [lowest(each) for each in score_thresholds(info, threshold).values() if each is not None]
+    predicted = min(chosen, default=OBJECT_THRESHOLD)
+    if min_score is None:
+        return predicted
+    if min_score < predicted:
+        raise ConfigError(
+            f"--min-score {min_score:g} is below the minimum score of all predictions ({predicted:g}), which all outputs need; "
+            f"lower that too: --threshold {min_score:g}"
+        )
+    return min_score
 
 
 class PredictedData:

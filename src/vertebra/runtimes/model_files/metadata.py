@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from vertebra.errors import WeightsError
+from vertebra.errors import ConfigError, WeightsError
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
+from vertebra.tasks.thresholds import checked_thresholds
 
 KEY = "vertebra"
 FORMAT_VERSION = 2
@@ -46,6 +47,8 @@ def to_json(info: FileInfo) -> str:
             "labels": dataclasses.asdict(labels),
             "outputs": info.outputs[name],
             "whole": name in info.info.whole,
+            **({"thresholds": dict(info.info.thresholds[name])} if name in info.info.thresholds else {}),
+            **({"promise": dict(info.info.promises[name])} if name in info.info.promises else {}),
         }
         for name, (task, labels) in info.info.branches.items()
     }
@@ -93,7 +96,9 @@ def from_json(text: str | None, name: str) -> FileInfo:
             for branch, entry in values["branches"].items()
             if entry.get("whole", get_task(entry["task"]).image_level)
         )
-        info = ModelInfo(ResizeSpec.from_dict(values["preprocess"]), values["channels"], branches, whole)
+        thresholds, promises = _stored_thresholds(values["branches"], branches, name)
+        resize_spec = ResizeSpec.from_dict(values["preprocess"])
+        info = ModelInfo(resize_spec, values["channels"], branches, whole, thresholds=thresholds, promises=promises)
         details = _checked_details(values)
         report = _checked_report(values["report"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -103,6 +108,25 @@ def from_json(text: str | None, name: str) -> FileInfo:
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
     return FileInfo(info, outputs, report, values.get("config"), details)
+
+
+def _stored_thresholds(
+    entries: Mapping[str, Any], branches: Mapping[str, tuple[str, Any]], file: str
+) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Any]]]:
+    """The thresholds of the branches that have them, and their promises.
+
+    Raises:
+        WeightsError: a threshold is of no class of its branch, or no score.
+    """
+    try:
+        thresholds = {
+            branch: checked_thresholds(entry["thresholds"], branches[branch][1].classes, f"branch '{branch}'")
+            for branch, entry in entries.items()
+            if "thresholds" in entry
+        }
+    except ConfigError as error:
+        raise WeightsError(f"{file}: {error}; export the model again") from None
+    return thresholds, {branch: dict(entry["promise"]) for branch, entry in entries.items() if "promise" in entry}
 
 
 def _checked_details(values: Mapping[str, Any]) -> dict[str, Any]:

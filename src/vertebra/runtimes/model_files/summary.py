@@ -39,7 +39,8 @@ def describe_file(path: str | Path) -> dict[str, Any]:
 def _branch(info: FileInfo, name: str) -> dict[str, Any]:
     task, labels = info.info.branches[name]
     decoding = info.details.get("decoding", {}).get(name, {})
-    return {"task": task, "classes": list(labels.classes), "outputs": list(info.outputs[name]), **decoding}
+    promise = {"promise": dict(info.info.promises[name])} if name in info.info.promises else {}
+    return {"task": task, "classes": list(labels.classes), "outputs": list(info.outputs[name]), **decoding, **promise}
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
@@ -67,6 +68,10 @@ def _branch_line(name: str, entry: Mapping[str, Any]) -> str:
     rest = f" and {len(classes) - MAX_CLASSES} more" if len(classes) > MAX_CLASSES else ""
     rule = ", the largest" if entry.get("rule") == LARGEST else ""
     rule = f", scores from {entry['threshold']:g} on" if "threshold" in entry else rule
+    if stored := entry.get("thresholds"):
+        rule += f", with thresholds by class from {min(stored.values()):g} to {max(stored.values()):g}"
+    if promise := entry.get("promise"):
+        rule += f" (missed: at most {promise.get('miss')}, with a probability of {promise.get('confidence')})"
     kind = ", the class of each pixel" if entry["outputs"] == [CLASS_MAP] else ""
     return (
         f"branch  {name}: {entry['task']}{rule}{kind}; {len(classes)} classes: {', '.join(classes[:MAX_CLASSES])}{rest}"

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from vertebra.tasks.picture import ImageLike
 
-APPLIES = 0.5  # minimum probability of a class of a multi-label classifier
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BoxedPredictions(Prediction):
@@ -67,7 +65,7 @@ class BoxedPredictions(Prediction):
         return {"bbox": coco_boxes(self.boxes), "score": self.scores.tolist()}
 
     def _draw(self, picture: Image.Image) -> Image.Image:
-        """The boxes with their most probable class, or with all classes above `APPLIES` for multi-label classifiers."""
+        """The boxes with their most probable class, or with all classes that a multi-label classifier accepts."""
         captions = [self._caption(prediction) for prediction in self.predictions]
         names = list(dict.fromkeys(captions)) or ["-"]
         ids = np.array([names.index(caption) for caption in captions], dtype=np.int64)
@@ -77,7 +75,7 @@ class BoxedPredictions(Prediction):
     def _caption(self, prediction: ClassifyPrediction) -> str:
         if not self.spec.multilabel:
             return prediction.class_names[0]
-        return ", ".join(prediction.filter(min_score=APPLIES).class_names) or "-"
+        return ", ".join(prediction.accepted.class_names) or "-"
 
     def _to_supervision(self, supervision: Any) -> Any:
         return supervision.Detections(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -11,5 +12,6 @@ from vertebra.tasks.crops import Crops
 
 
 def merge_crops(predictions: Sequence[ClassifyPrediction], crops: Crops, labels: ClassifyLabels) -> BoxedPredictions:
-    """The classes of each box."""
-    return BoxedPredictions(crops.boxes, tuple(predictions), labels, crops.image)
+    """The classes of each box, without thresholds: those of a model are for whole images."""
+    plain = tuple(replace(prediction, thresholds=None) for prediction in predictions)
+    return BoxedPredictions(crops.boxes, plain, labels, crops.image)

@@ -27,6 +27,7 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
         return picture
     size = text_size(picture)
     best = prediction.class_ids[:SHOWN_CLASSES].tolist()
+    accepted = prediction.accepted.class_ids
     row, margin = round(size * 1.6), max(4, size // 2)
     whole = with_strip(picture, row * len(best) + margin)
     draw = ImageDraw.Draw(whole)
@@ -37,7 +38,7 @@ def draw_classification(prediction: ClassifyPrediction, picture: Image.Image) ->
     for position, class_id in enumerate(best):
         probability = float(prediction.probabilities[class_id])
         middle = picture.height + margin / 2 + row * (position + 0.5)
-        ink = BRIGHT if position == 0 or (prediction.spec.multilabel and probability >= 0.5) else DIM
+        ink = BRIGHT if position == 0 or (prediction.spec.multilabel and class_id in accepted) else DIM
         name = fit_text(prediction.spec.classes[class_id], size, name_width)
         write(draw, (margin, middle), name, size, ink)
         top, bottom = middle - size * 0.3, middle + size * 0.3

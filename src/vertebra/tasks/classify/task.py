@@ -9,6 +9,7 @@ from vertebra.tasks.classify.crops import merge_crops
 from vertebra.tasks.classify.data import ClassifyData
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.mixing import ClassifyMixing
+from vertebra.tasks.classify.object_scores import confidences, object_scores
 from vertebra.tasks.classify.predictions import from_decoded
 from vertebra.tasks.classify.similarity import similarity
 from vertebra.tasks.classify.tta import ClassifyTTA
@@ -24,6 +25,12 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     from vertebra.tasks.classify.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
+
+
+def _temper(decoded: Any, labels: ClassifyLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_classes
+
+    return temper_classes(decoded, labels.multilabel, temperature)
 
 
 def _metric(labels: ClassifyLabels) -> TaskMetric:
@@ -53,5 +60,8 @@ CLASSIFY = Task(
     default_parts={"decoder": "linear"},
     merge_crops=merge_crops,
     mixing=ClassifyMixing(),
+    temper=_temper,
     diagnoser=_diagnoser,
+    object_scores=object_scores,
+    confidences=confidences,
 )

@@ -9,6 +9,7 @@ from vertebra.tasks.detect.crops import merge_crops
 from vertebra.tasks.detect.data import DetectData
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.mixing import DetectMixing
+from vertebra.tasks.detect.object_scores import confidences, object_scores
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.similarity import similarity
 from vertebra.tasks.detect.tiles import DetectTiles
@@ -26,6 +27,12 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     from vertebra.tasks.detect.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
+
+
+def _temper(decoded: Any, labels: DetectLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_scores
+
+    return temper_scores(decoded, temperature)
 
 
 def _metric(labels: DetectLabels) -> TaskMetric:
@@ -60,5 +67,8 @@ DETECT = Task(
     merge_crops=merge_crops,
     mixing=DetectMixing(),
     tv_tensors=DetectTVTensors(),
+    temper=_temper,
     diagnoser=_diagnoser,
+    object_scores=object_scores,
+    confidences=confidences,
 )

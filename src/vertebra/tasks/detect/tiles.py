@@ -12,6 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.thresholds import ScoreThreshold, lowest
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
@@ -25,12 +26,12 @@ class DetectTiles:
     Args:
         spec: the classes.
         grid: the tiles; the whole image may be added after them.
-        threshold: objects below this score are left out before merging.
+        threshold: objects below this score, or that of their class, are left out before merging.
     """
 
     adds_whole_image: ClassVar[bool] = True
 
-    def __init__(self, spec: DetectLabels, grid: Grid, threshold: float) -> None:
+    def __init__(self, spec: DetectLabels, grid: Grid, threshold: ScoreThreshold) -> None:
         self.spec, self.threshold = spec, threshold
         self.tiles: list[Tile] = []
         self.predictions: list[DetectPrediction] = []
@@ -46,4 +47,4 @@ class DetectTiles:
     def finish(self, image: ImageLike | None) -> DetectPrediction:
         """The prediction of the image, best object first."""
         merged = merge_tiles(concat_tiles(self.predictions), self.tiles)
-        return DetectPrediction(merged.boxes, merged.scores, merged.labels, self.spec, image, self.threshold)
+        return DetectPrediction(merged.boxes, merged.scores, merged.labels, self.spec, image, lowest(self.threshold))

@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.prediction import Prediction, coco_boxes
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,7 +42,7 @@ class DetectPrediction(Prediction):
     class_ids: np.ndarray
     spec: DetectLabels
     image: ImageLike | None = None
-    draw_threshold: float = 0.3
+    draw_threshold: float = OBJECT_THRESHOLD
 
     def __post_init__(self) -> None:
         count = len(self.scores)

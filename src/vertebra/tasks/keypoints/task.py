@@ -9,6 +9,7 @@ from vertebra.tasks.keypoints.crops import merge_crops
 from vertebra.tasks.keypoints.data import KeypointData
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.mixing import KeypointMixing
+from vertebra.tasks.keypoints.object_scores import object_scores
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.similarity import similarity
 from vertebra.tasks.keypoints.tiles import KeypointTiles
@@ -62,4 +63,5 @@ KEYPOINTS = Task(
     mixing=KeypointMixing(),
     tv_tensors=KeypointTVTensors(),
     diagnoser=_diagnoser,
+    object_scores=object_scores,
 )

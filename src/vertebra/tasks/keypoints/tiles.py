@@ -12,6 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.thresholds import ScoreThreshold, lowest
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
@@ -27,12 +28,12 @@ class KeypointTiles:
     Args:
         spec: the points and classes.
         grid: the tiles; the whole image may be added after them.
-        threshold: objects below this score are left out before merging.
+        threshold: objects below this score, or that of their class, are left out before merging.
     """
 
     adds_whole_image: ClassVar[bool] = True
 
-    def __init__(self, spec: KeypointLabels, grid: Grid, threshold: float) -> None:
+    def __init__(self, spec: KeypointLabels, grid: Grid, threshold: ScoreThreshold) -> None:
         self.spec, self.threshold = spec, threshold
         self.tiles: list[Tile] = []
         self.predictions: list[KeypointPrediction] = []
@@ -65,5 +66,5 @@ class KeypointTiles:
             class_ids=merged.labels,
             spec=self.spec,
             image=image,
-            draw_threshold=self.threshold,
+            draw_threshold=lowest(self.threshold),
         )

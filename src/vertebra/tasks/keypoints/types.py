@@ -11,6 +11,7 @@ import numpy as np
 from vertebra.annotations.table import Category
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.prediction import Prediction
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -47,7 +48,7 @@ class KeypointPrediction(Prediction):
     class_ids: np.ndarray
     spec: KeypointLabels
     image: ImageLike | None = None
-    draw_threshold: float = 0.3
+    draw_threshold: float = OBJECT_THRESHOLD
 
     def __post_init__(self) -> None:
         count, points = len(self.scores), len(self.spec.points)

@@ -11,6 +11,7 @@ from PIL import Image
 from vertebra.errors import ConfigError
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.types import SegmentPrediction
+from vertebra.tasks.thresholds import CLASS_THRESHOLD, ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.preprocess.image_transform import ImageTransform
@@ -23,7 +24,7 @@ def from_decoded(
     spec: SegmentLabels,
     image: ImageLike | None = None,
     *,
-    threshold: float = 0.5,
+    threshold: ScoreThreshold = CLASS_THRESHOLD,
     keep_probabilities: bool = False,
 ) -> SegmentPrediction:
     """The prediction of one image: probabilities are resized to the original size before the class of each pixel is decided.
@@ -34,7 +35,7 @@ def from_decoded(
         transform: the position of the image on the canvas.
         spec: the classes.
         image: the predicted image, for pictures.
-        threshold: minimum probability of a class at a pixel, for overlapping classes.
+        threshold: minimum probability of a class at a pixel, of all or of each, for overlapping classes.
         keep_probabilities: keep all K maps of the original size; they take 4 bytes a pixel and class.
 
     Raises:
@@ -53,7 +54,10 @@ def from_decoded(
     valid = valid_maps(decoded, transform)
     if not spec.multilabel:
         return SegmentPrediction(_winners(valid, transform.original).astype(id_type(spec)), spec, None, image)
-    layers = np.stack([resize_map(layer, transform.original) >= threshold for layer in valid])
+    limits = np.broadcast_to(threshold, len(valid))
+    layers = np.stack(
+        [resize_map(layer, transform.original) >= limit for layer, limit in zip(valid, limits, strict=True)]
+    )
     return SegmentPrediction(layers, spec, None, image)
 
 
@@ -62,12 +66,17 @@ def image_probabilities(decoded: Sequence[np.ndarray], transform: ImageTransform
     return np.stack([resize_map(layer, transform.original) for layer in valid_maps(decoded, transform)])
 
 
-def decide(probabilities: np.ndarray, spec: SegmentLabels, threshold: float = 0.5) -> np.ndarray:
-    """The mask of a `SegmentPrediction` from probabilities (K, H, W)."""
+def decide(
+    probabilities: np.ndarray, spec: SegmentLabels, threshold: ScoreThreshold | None = CLASS_THRESHOLD
+) -> np.ndarray:
+    """The mask of a `SegmentPrediction` from probabilities (K, H, W): the most probable class of each pixel; where classes may
+    overlap, all that reach the threshold, None for the default.
+    """
     if not spec.multilabel:
         winners: np.ndarray = probabilities.argmax(axis=0).astype(id_type(spec))
         return winners
-    return probabilities >= threshold
+    limits = np.broadcast_to(CLASS_THRESHOLD if threshold is None else threshold, len(probabilities))
+    return probabilities >= limits[:, None, None]
 
 
 def id_type(spec: SegmentLabels) -> type[np.unsignedinteger]:

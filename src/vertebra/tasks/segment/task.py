@@ -10,6 +10,7 @@ from vertebra.tasks.segment.data import SegmentData
 from vertebra.tasks.segment.draw import mask_colors
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.mixing import SegmentMixing
+from vertebra.tasks.segment.object_scores import confidences
 from vertebra.tasks.segment.predictions import from_decoded
 from vertebra.tasks.segment.similarity import similarity
 from vertebra.tasks.segment.tiles import SegmentTiles
@@ -33,6 +34,12 @@ def _class_map(decoded: Any, geometry: Any, size: Any) -> Any:
     from vertebra.tasks.segment.to_image_coords import class_map
 
     return class_map(decoded, geometry, size)
+
+
+def _temper(decoded: Any, labels: SegmentLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_classes
+
+    return temper_classes(decoded, labels.multilabel, temperature)
 
 
 def _metric(labels: SegmentLabels) -> TaskMetric:
@@ -67,5 +74,8 @@ SEGMENT = Task(
     mask_colors=mask_colors,
     mixing=SegmentMixing(),
     tv_tensors=SegmentTVTensors(),
+    threshold_in_decoding=True,
+    temper=_temper,
     diagnoser=_diagnoser,
+    confidences=confidences,
 )

@@ -11,6 +11,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.predictions import decide, id_type, image_probabilities
 from vertebra.tasks.segment.types import SegmentPrediction
+from vertebra.tasks.thresholds import ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.preprocess.image_transform import ImageTransform
@@ -29,13 +30,13 @@ class SegmentTiles:
     Args:
         spec: the classes.
         grid: the tiles.
-        threshold: unused; every task takes it.
+        threshold: minimum probability of overlapping classes at a pixel, of all or of each; None for the default.
     """
 
     adds_whole_image: ClassVar[bool] = False
 
-    def __init__(self, spec: SegmentLabels, grid: Grid, threshold: float) -> None:
-        self.spec = spec
+    def __init__(self, spec: SegmentLabels, grid: Grid, threshold: ScoreThreshold | None) -> None:
+        self.spec, self.threshold = spec, threshold
         height, width = grid.image
         self.weights = _weights(grid.tops, grid.tile[0], height), _weights(grid.lefts, grid.tile[1], width)
         self.next_top = dict(zip(grid.tops, (*grid.tops[1:], height), strict=True))
@@ -65,7 +66,7 @@ class SegmentTiles:
         ready = summed[:, :, : next_left - tile.left]
         ready[:, : self.below.shape[1]] += self.below[:, :, tile.left : next_left]
         self.coming[:, :, tile.left : next_left] = ready[:, next_top - tile.top :]
-        decided = decide(ready[:, : next_top - tile.top], self.spec)
+        decided = decide(ready[:, : next_top - tile.top], self.spec, self.threshold)
         self.mask[..., tile.top : next_top, tile.left : next_left] = decided
 
     def finish(self, image: ImageLike | None) -> SegmentPrediction:

@@ -14,12 +14,14 @@ from vertebra.errors import MissingFieldError
 from vertebra.tasks.prediction import Prediction
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.run_lengths import RunLengths, of_classes, of_region
+from vertebra.tasks.thresholds import CLASS_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds
 
 if TYPE_CHECKING:
     from PIL import Image
     from typing_extensions import Self
 
     from vertebra.annotations.builder import AnnotationBuilder
+    from vertebra.tasks.base import LabelSpec
     from vertebra.tasks.picture import ImageLike
 
 
@@ -119,6 +121,17 @@ class SegmentPrediction(Prediction):
             return [of_region(self.region(class_id)) for class_id in ids]
         by_class = of_classes(self.mask, ids)
         return [by_class[class_id] for class_id in ids]
+
+    @classmethod
+    def choose_threshold(cls, spec: LabelSpec, given: float | None, stored: ClassThresholds) -> ScoreThreshold | None:
+        """The minimum probability of overlapping classes at a pixel, where the model stores one. A given one is for objects: then
+        stored ones are not used either, and pixels have the default."""
+        overlapping = isinstance(spec, SegmentLabels) and spec.multilabel
+        return (
+            class_thresholds(stored, spec.classes, CLASS_THRESHOLD)
+            if overlapping and stored and given is None
+            else None
+        )
 
     def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
         """Adds the pixels of each class but a background as an object, without a score and whatever ``min_score`` is."""
