@@ -26,6 +26,7 @@ from vertebra.messages import emit, is_first_process
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.choices import Choice
+from vertebra.training.budget import FirstPlan, budget_keeper
 from vertebra.training.choosing import SameChoices, few_images_notes
 from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
@@ -104,6 +105,7 @@ def run_training(
     choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None = None,
+    first: FirstPlan | None = None,
 ) -> Finished:
     """Trains a built model, and writes the run folder.
 
@@ -116,13 +118,14 @@ def run_training(
         choices: the options that were chosen for a new run.
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
+        first: of a new run with a budget of time.
 
     Raises:
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opening_notes(opened, val), *origin)
-    run = _prepare(config, model, opened, val, folder, choices, resumption, transform)
+    run = _prepare(config, model, opened, val, folder, choices, resumption, transform, first)
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
         _fit(run, str(resumption.state) if resumption else None)
@@ -171,6 +174,7 @@ def _prepare(
     choices: Sequence[Choice],
     resumption: Resumption | None,
     transform: Transform | None,
+    first: FirstPlan | None,
 ) -> _Prepared:
     """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
     recipe = config.train
@@ -187,12 +191,15 @@ def _prepare(
     fingerprints = {"train": fingerprint(opened.sources), "val": fingerprint(val.sources)}
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
-    schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
+    before = recipe if resumption is None else resumption.saved.config.train
+    schedule_changed = (before.epochs, before.budget) != (recipe.epochs, recipe.budget)
     state = ResumableState(config, fingerprints, schedule_changed)
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    callbacks = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
+    steps, _ = step_shape(data, recipe, 1)
+    keeper = budget_keeper(config, steps, first, changed=before.budget != recipe.budget)
+    callbacks = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, *keeper, state]
     trainer = make_trainer(recipe, callbacks, model)
     limit_torch(sharing=trainer.num_devices)
     emit(*data.open_cache(trainer.num_devices))
@@ -237,7 +244,8 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
 def _report_nothing_left(run: _Prepared, config: ResolvedConfig) -> None:
     """Prints why a resumed run took no step, and keeps its weights if it has kept none."""
     out_of_patience = f"train.patience ({config.train.patience}) is used up"
-    reason = out_of_patience if run.folder.out_of_patience else f"all {config.train.epochs} epochs are done"
+    done = f"all {config.train.epochs} epochs are done" if config.train.budget is None else "train.budget is used up"
+    reason = out_of_patience if run.folder.out_of_patience else done
     emit(f"nothing left to train: {reason}")
     if run.folder.kept.epoch is None:
         run.folder.keep_newest(run.trainer, run.module)
