@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from vertebra.recipe.budget import BudgetFacts, Costs, Epochs, Plan, parse_duration, plan_run, seconds_needed, steps_within
+from vertebra.recipe.budget import (
+    BudgetFacts,
+    Costs,
+    Epochs,
+    Plan,
+    parse_duration,
+    plan_run,
+    seconds_needed,
+    steps_within,
+)
 from vertebra.recipe.step_plan import StepPlan
 
 COSTS = Costs(step=1.0, frozen_step=0.5, evaluation=4.0, save=1.0)
@@ -14,7 +23,16 @@ COSTS = Costs(step=1.0, frozen_step=0.5, evaluation=4.0, save=1.0)
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("20m", 1200), ("1h30m", 5400), ("90s", 90), ("1 h 30 min", 5400), ("1.5h", 5400), ("90", 90), (90, 90), (0.5, 0.5)],
+    [
+        ("20m", 1200),
+        ("1h30m", 5400),
+        ("90s", 90),
+        ("1 h 30 min", 5400),
+        ("1.5h", 5400),
+        ("90", 90),
+        (90, 90),
+        (0.5, 0.5),
+    ],
 )
 def test_durations(text: str | float, seconds: float) -> None:
     assert parse_duration(text) == seconds

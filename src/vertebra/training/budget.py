@@ -20,7 +20,7 @@ from vertebra.training.durations import duration_text
 from vertebra.training.resolved_config import ResolvedConfig
 from vertebra.training.step import TrainingModule
 
-CHECKS = 10  # checks of the pace until a tenth of the steps is left, about
+CHECKS = 10  # the pace is checked after this part of the steps or of the time that is left
 TOLERANCE = 0.02  # change of the steps that are left, below which the plan is kept
 LATEST_LONGER = 0.9  # part of the schedule after which no steps are added: the learning rate is low
 SPARE = 0.01  # part of the budget that is not planned
@@ -47,9 +47,9 @@ class FirstPlan:
 class BudgetKeeper(pl.Callback):
     """Ends a run on time.
 
-    A step costs what the last ones have cost, an evaluation and a save what the last one has. After a tenth of the steps that are
-    left, at each step at the end, the number of steps is changed to what fits into the time that is left; the schedules continue,
-    see `vertebra.recipe.step_plan`. The last epoch may be cut, and is evaluated.
+    A step costs what the last ones have cost, an evaluation and a save what the last one has. After a tenth of the steps or of the
+    time that is left, so at each step at the end, the number of steps is changed to what fits; the schedules continue, see
+    `vertebra.recipe.step_plan`. The last epoch may be cut, and is evaluated.
 
     It must come after the callback that saves the state.
 
@@ -83,7 +83,7 @@ class BudgetKeeper(pl.Callback):
         self._laps: deque[float] = deque(maxlen=WINDOW)
         self._mark = self.began
         self._first_lap = self._saving = False
-        self._next_check = 0
+        self._next_check = (0, 0.0)  # step, and seconds since the start
         self._printed = self.plan.total
 
     def state_dict(self) -> dict[str, Any]:
@@ -125,7 +125,7 @@ class BudgetKeeper(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.step = trainer.global_step
         self._mark, self._first_lap = self.clock(), True
-        self._next_check = self.step + max(2, self._until_check())
+        self._next_check = self._later_check()
         if self.step >= self.plan.total:
             trainer.should_stop = True  # it had ended before it was resumed
 
@@ -141,7 +141,7 @@ class BudgetKeeper(pl.Callback):
         before, self.step = self.step, trainer.global_step
         frozen = self.plan.schedule_step(before) < self._frozen_until
         self._take_step(self._lap(), frozen)
-        if self.step >= self._next_check:
+        if self.step >= self._next_check[0] or self.elapsed >= self._next_check[1]:
             self._check(trainer)
         if self.step >= self.plan.total:
             self.left_out += self.epochs.steps - batch_idx - 1
@@ -189,8 +189,9 @@ class BudgetKeeper(pl.Callback):
         )
         return steps - self.left_out
 
-    def _until_check(self) -> int:
-        return max(1, (self.plan.total - self.step) // CHECKS)
+    def _later_check(self) -> tuple[int, float]:
+        steps = max(1, (self.plan.total - self.step) // CHECKS)
+        return self.step + steps, self.elapsed + max(0.0, self._left) / CHECKS
 
     def _check(self, trainer: pl.Trainer) -> None:
         """Changes the number of steps if the run would end too late or too early."""
@@ -203,7 +204,7 @@ class BudgetKeeper(pl.Callback):
             if abs(total - self._printed) > self._printed / 10:
                 emit(f"budget: {self._state()}")
                 self._printed = total
-        self._next_check = self.step + self._until_check()
+        self._next_check = self._later_check()
 
     def _set_epochs(self, trainer: pl.Trainer) -> None:
         """Sets the number of epochs, and evaluates in the last one."""
