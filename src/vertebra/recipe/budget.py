@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from vertebra.recipe.defaults import (
+    BUDGET_FROZEN_GAIN,
+    BUDGET_FROZEN_SHARE,
     ENOUGH_STEPS,
     EVALUATION_SHARE,
-    FROZEN_GAIN,
-    FROZEN_SHARE,
     MAX_EVALUATIONS,
     TIGHT_EVALUATION_SHARE,
 )
@@ -186,9 +186,9 @@ def _plans(facts: BudgetFacts) -> Iterator[Plan]:
         yield _plan(facts, canvas, EVALUATION_SHARE, facts.frozen)
     if facts.every is None:
         yield _plan(facts, last, TIGHT_EVALUATION_SHARE, facts.frozen)
-    faster = facts.costs.frozen_step <= FROZEN_GAIN * facts.costs.step
-    if facts.freezable and faster and facts.frozen < FROZEN_SHARE:
-        yield _plan(facts, last, TIGHT_EVALUATION_SHARE, FROZEN_SHARE)
+    faster = facts.costs.frozen_step <= BUDGET_FROZEN_GAIN * facts.costs.step
+    if facts.freezable and faster and facts.frozen < BUDGET_FROZEN_SHARE:
+        yield _plan(facts, last, TIGHT_EVALUATION_SHARE, BUDGET_FROZEN_SHARE)
 
 
 def _plan(facts: BudgetFacts, canvas: int, evaluation_share: float, frozen: float) -> Plan:

@@ -24,7 +24,7 @@ CHECKS = 10  # the pace is checked after this part of the steps or of the time t
 TOLERANCE = 0.02  # change of the steps that are left, below which the plan is kept
 LATEST_LONGER = 0.9  # part of the schedule after which no steps are added: the learning rate is low
 SPARE = 0.01  # part of the budget that is not planned
-WINDOW = 100  # steps whose mean is the pace
+WINDOW = 100  # steps whose mean counts
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ class FirstPlan:
 class BudgetKeeper(pl.Callback):
     """Ends a run on time.
 
-    A step costs what the last ones have cost, an evaluation and a save what the last one has. After a tenth of the steps or of the
-    time that is left, so at each step at the end, the number of steps is changed to what fits; the schedules continue, see
-    `vertebra.recipe.step_plan`. The last epoch may be cut, and is evaluated.
+    A step costs what the last ones of its kind have cost (frozen backbone or not), or what was measured before the run; an
+    evaluation and a save what the last one has. After a tenth of the steps or of the time that is left, so at each step at the
+    end, the number of steps is changed to what fits; the schedules continue, see `vertebra.recipe.step_plan`. The last epoch may
+    be cut, and is evaluated.
 
     It must come after the callback that saves the state.
 
@@ -80,7 +81,7 @@ class BudgetKeeper(pl.Callback):
         self.costs = Costs(0.0, 0.0, 0.0) if first is None else first.costs
         self.step = 0
         self.left_out = 0  # steps of epochs that were cut and not continued
-        self._laps: deque[float] = deque(maxlen=WINDOW)
+        self._laps: dict[bool, deque[float]] = {frozen: deque(maxlen=WINDOW) for frozen in (False, True)}
         self._mark = self.began
         self._first_lap = self._saving = False
         self._next_check = (0, 0.0)  # step, and seconds since the start
@@ -164,10 +165,10 @@ class BudgetKeeper(pl.Callback):
         if self._first_lap:
             self._first_lap = False
             return
-        share = self.costs.frozen_step / self.costs.step if self.costs.step else 1.0
-        self._laps.append(seconds / share if frozen else seconds)
-        step = sum(self._laps) / len(self._laps)
-        self.costs = replace(self.costs, step=step, frozen_step=step * share)
+        laps = self._laps[frozen]
+        laps.append(seconds)
+        mean = sum(laps) / len(laps)
+        self.costs = replace(self.costs, frozen_step=mean) if frozen else replace(self.costs, step=mean)
 
     @property
     def _frozen_until(self) -> int:
