@@ -157,7 +157,7 @@ def test_the_public_names() -> None:
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
         "ObjectPartWarning", "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
         "SegmentPrediction", "train",
-        "UnknownName", "VertebraError", "VisionModel", "WeightsError",
+        "UnknownName", "VertebraError", "VisionModel", "WeightsError", "write_report",
     ]  # fmt: skip
     for name in vertebra.__all__:
         assert getattr(vertebra, name) is not None

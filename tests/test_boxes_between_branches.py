@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vertebra
-from vertebra.config import TrainConfig
+from tests.resolved import resolved_train
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.data.samples import Origin
 from vertebra.decoders.keypoints.heatmap import Heatmap
@@ -189,7 +189,7 @@ def test_is_evaluated_with_the_boxes_that_were_found() -> None:
 
 def test_a_training_step_counts_the_same_in_both_modes() -> None:
     model = two("regression")
-    module = TrainingModule(model, TrainConfig(ema=None), pretrained=False)
+    module = TrainingModule(model, resolved_train(ema=None), pretrained=False)
     images, sizes, targets = everything(model)
     own = {name: BranchTargets(rows, ground_truth) for name, (rows, ground_truth) in targets.items()}
     micro = Batch(images, sizes, own, [])

@@ -50,8 +50,8 @@ PAGES = [
         "docs/promises.md",
         "docs/predictions.md",
         "docs/recipe.md",
-        "docs/augmentation.md",
         "docs/reports.md",
+        "docs/augmentation.md",
     )
 ]
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from vertebra.export.evaluate import evaluate
     from vertebra.export.export_model import export_model
+    from vertebra.export.report import write_report
     from vertebra.features import Features, FeatureSpec, Frame, Level
     from vertebra.inference.cascade import Cascade
     from vertebra.inference.predictor import Predictor
@@ -62,6 +63,7 @@ _MODULES = {
     ),
     "vertebra.export.evaluate": ("evaluate",),
     "vertebra.export.export_model": ("export_model",),
+    "vertebra.export.report": ("write_report",),
     "vertebra.features": ("Features", "FeatureSpec", "Frame", "Level"),
     "vertebra.inference.cascade": ("Cascade",),
     "vertebra.inference.predictor": ("Predictor",),
@@ -119,6 +121,7 @@ __all__ = [
     "VertebraError",
     "VisionModel",
     "WeightsError",
+    "write_report",
 ]
 
 

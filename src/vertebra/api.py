@@ -134,6 +134,26 @@ class Model(VisionModel):
             rename_classes=rename_classes,
         )
 
+    def write_report(self, data: Source | None = None, *, out: Source | None = None, **options: Any) -> Path:
+        """Evaluates the model on labeled images, and writes an HTML page about it.
+
+        Args:
+            data: a data set; by default that of the model's run.
+            out: the page; by default in the folder of the model's run, or beside its file.
+            options: of `vertebra.write_report`: ``split``, ``batch_size`` …
+
+        Returns:
+            The page.
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+            ConfigError: the model has no run and there is no ``data``, or no file and there is no ``out``.
+            DataError: there is no such split, or the data cannot be used.
+        """
+        from vertebra.export.report import write_report
+
+        return write_report(self, data=data, out=out, **options)
+
     @torch.no_grad()
     def predict(self, images: Any, **options: Any) -> list[Result]:
         """Predictions for images of any size, in the pixels of each image.
@@ -250,6 +270,24 @@ class Run(os.PathLike[str]):
         from vertebra.training.metrics_table import read_history
 
         return read_history(self.folder)
+
+    def write_report(self, **options: Any) -> Path:
+        """Evaluates the best weights, and writes an HTML page about the run.
+
+        Args:
+            options: of `vertebra.write_report`: ``split``, ``data``, ``out`` …
+
+        Returns:
+            The page; by default ``report.html`` in the folder, ``report_test.html`` for the split "test".
+
+        Raises:
+            UnknownName: there is no such option; the message has the nearest right name.
+            VertebraError: the folder is no run, or the data cannot be used.
+        """
+        from vertebra.export.report import write_report
+
+        self._config_file()
+        return write_report(self.folder, **options)
 
     def _kept(self) -> dict[str, Any]:
         from vertebra.training.record import read_record

@@ -225,7 +225,7 @@ class TrainConfig(_Strict):
         layer_decay: factor of the learning rate from each layer of a pretrained backbone to the one before it, so that early
             layers change less; 1 for none.
         freeze_backbone: share of the steps, at the beginning, in which a pretrained backbone is frozen, with its running
-            statistics; its learning rate then rises anew over the warm-up.
+            statistics; its learning rate then rises anew over the warm-up; default: by the tasks.
         weight_decay: default: 0.05 for AdamW, 1e-4 for SGD, else the optimizer's default; not for norms, biases and other
             vectors.
         lr_schedule: of the learning rate after the warm-up: "cosine", "linear", "constant" or "step", by name or with
@@ -261,7 +261,7 @@ class TrainConfig(_Strict):
     lr: float | None = Field(default=None, gt=0)
     backbone_lr: float = Field(default=0.3, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    freeze_backbone: float = Field(default=0.0, ge=0, lt=1)
+    freeze_backbone: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)
     lr_schedule: PartConfig = PartConfig(name="cosine")
     warmup: float = Field(default=0.05, ge=0, lt=1)

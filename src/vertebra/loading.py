@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vertebra.errors import ConfigError
@@ -52,6 +53,20 @@ class RuntimeModel(ExportedModel):
             ignore_index=ignore_index,
             rename_classes=rename_classes,
         )
+
+    def write_report(
+        self, data: str | os.PathLike[str] | None = None, *, out: str | os.PathLike[str] | None = None, **options: Any
+    ) -> Path:
+        """Evaluates the file on labeled images, and writes an HTML page about it. Reading the data needs torch.
+
+        Args: as of `vertebra.Model.write_report`; without ``data``, the data of the run whose folder the file is in.
+
+        Raises:
+            ConfigError: the file is in no run folder and there is no ``data``; an unknown option, branch or class.
+        """
+        from vertebra.export.report import write_report
+
+        return write_report(self, data=data, out=out, **options)
 
     def summary(self) -> str:
         """The content of the file, as text."""

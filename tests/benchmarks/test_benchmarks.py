@@ -334,7 +334,7 @@ def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
+    monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
     rows = mirroring.compare(1, count=20, epochs=1)
     assert [row["name"] for row in rows] == list(mirroring.LABELS)
     assert report.table(rows, mirroring.COLUMNS).startswith("| flip_pairs | NME | PCK |")

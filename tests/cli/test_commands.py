@@ -48,7 +48,19 @@ def images(scenes: Path) -> Path:
 def test_version_and_help(vertebra_command: Command) -> None:
     assert vertebra_command("--version").out.strip() == vertebra.__version__
     shown = vertebra_command("--help").out
-    for command in ("demo", "import", "train", "eval", "predict", "export", "describe", "parts", "data", "runs"):
+    for command in (
+        "demo",
+        "import",
+        "train",
+        "eval",
+        "predict",
+        "export",
+        "describe",
+        "parts",
+        "data",
+        "runs",
+        "report",
+    ):
         assert command in shown
 
 
@@ -126,6 +138,14 @@ def test_eval_shows_a_table(vertebra_command: Command, finished: Path) -> None:
     assert any(line.startswith("animal/accuracy ") for line in lines)
 
 
+def test_report_writes_a_page(vertebra_command: Command, finished: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    ended = vertebra_command("report", finished, "--split", "test", "--branch", "animal", "--out", page)
+    assert ended.code == 0 and ended.out.strip() == str(page)
+    text = page.read_text()
+    assert "Branch animal on test" in text and "Branch boxes" not in text
+
+
 def test_json_of_every_task(vertebra_command: Command, finished: Path, scenes: Path) -> None:
     (result,) = json.loads(vertebra_command("predict", finished, sorted(images(scenes).iterdir())[0], "--json").out)
     assert set(result) == {"image", "height", "width", "animal", "boxes", "regions"}
@@ -162,6 +182,10 @@ def test_an_exported_file_predicts(vertebra_command: Command, finished: Path, sc
     (theirs,) = json.loads(vertebra_command("predict", finished, image, "--json", "--threshold", "0.1").out)
     assert ours["animal"]["objects"][0]["class_name"] == theirs["animal"]["objects"][0]["class_name"]
     assert len(ours["boxes"]["objects"]) == len(theirs["boxes"]["objects"])
+    ended = vertebra_command(
+        "report", finished, file, "--data", scenes / "boxes", "--branch", "boxes", "--out", tmp_path / "both.html"
+    )
+    assert ended.code == 0 and "boxes/map_50" in (tmp_path / "both.html").read_text()
     ended = vertebra_command("predict", file, image, "--json", "--precision", "bf16")
     assert ended.code == 2 and "runs in the precision that it was exported in" in ended.err
 

@@ -6,7 +6,15 @@ import math
 
 import pytest
 
-from vertebra.recipe.choices import Choice, DataFacts, choose_epochs, choose_evaluations, step_images, steps_needed
+from vertebra.recipe.choices import (
+    Choice,
+    DataFacts,
+    choose_epochs,
+    choose_evaluations,
+    choose_frozen_share,
+    step_images,
+    steps_needed,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,13 +45,13 @@ def test_the_images_of_a_step(facts: DataFacts, size: int) -> None:
 @pytest.mark.parametrize(
     ("images", "steps_per_epoch", "recipe", "epochs"),
     [
-        (22, 6, "default", 67),
-        (22, 6, "fast", 23),
-        (22, 6, "best", 200),
+        (22, 6, "default", 71),
+        (22, 6, "fast", 24),
+        (22, 6, "best", 211),
         (1, 1, "default", 300),
-        (205, 52, "default", 17),
-        (2_000, 125, "default", 22),
-        (20_000, 1_250, "default", 10),
+        (205, 52, "default", 25),
+        (2_000, 125, "default", 33),
+        (20_000, 1_250, "default", 11),
         (118_000, 7_375, "default", 6),
         (118_000, 7_375, "fast", 2),
         (22, 1, "best", 900),
@@ -54,11 +62,11 @@ def test_epochs_follow_from_steps(images: int, steps_per_epoch: int, recipe: str
 
 
 def test_the_reason_names_the_numbers() -> None:
-    assert steps_needed(22) == 400 and steps_needed(205) == 859
+    assert steps_needed(22) == 422 and steps_needed(205) == 1289 and steps_needed(205, image_level=True) == 515
     assert str(Choice("epochs", *choose_epochs(205, 52))) == (
-        "epochs 17: about 859 steps are needed for 205 images, and an epoch has 52"
+        "epochs 25: about 1289 steps are needed for 205 images, and an epoch has 52"
     )
-    assert choose_epochs(20_000, 1_250)[1].endswith("and an epoch has 1250; at least 10 epochs")
+    assert choose_epochs(19_000, 1_250)[1].endswith("and an epoch has 1250")
     assert choose_epochs(1, 1)[1].endswith("an epoch has 1; at most 300 epochs")
     assert str(Choice("image_size", [96, 128], "why")) == "image_size 96x128: why"
     assert step_images(DataFacts(300, processes=8))[1] == (
@@ -81,3 +89,8 @@ def test_every_size_of_data_has_a_recipe() -> None:
         epochs, _ = choose_epochs(images, steps)
         assert 1 <= size <= images and 6 <= epochs <= 300
         assert epochs * steps >= min(steps_needed(images), 300 * steps)
+
+
+def test_only_a_pretrained_backbone_is_frozen_at_first() -> None:
+    assert choose_frozen_share(image_level=False, has_pretrained_backbone=False)[0] == 0
+    assert 0 < choose_frozen_share(False, True)[0] < choose_frozen_share(True, True)[0] < 1

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import vertebra
-from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
+from vertebra.report.html_page import Picture, Section, gallery, table, write_page
 from vertebra.report.model_summary import model_summary_svg, model_summary_text, summarize_model
 
 
@@ -71,21 +71,26 @@ class Balanced(HTMLParser):
 
 def test_the_page_stands_alone_and_escapes_what_users_wrote(tmp_path: Path) -> None:
     picture = Picture(Image.new("RGB", (8, 6), "red"), "<script>alert(1)</script>")
-    chart = line_chart_svg({"a & b": [(1, 2.0), (2, 1.0)], "one point": [(1, 1.0)], "none": []}, "losses")
+    pair = Picture(
+        {"ground truth": Image.new("RGB", (8, 6)), "prediction": Image.new("RGB", (8, 6))}, "a & b", "file:///a"
+    )
+    numbers = table(["name", "value"], [["<b>", 1.5], ["c", None]], label="numbers")
     page = write_page(
         tmp_path / "index.html",
         "Title <x>",
         "intro",
-        [Section("Numbers", table=[["name", "value"], ["<b>", "1"]]), Section("Seen", pictures=[picture], svg=chart)],
+        [Section("Numbers", [numbers]), Section("Pictures", [gallery([picture, pair])]), Section("Nothing", [""])],
     ).read_text(encoding="utf-8")
-    assert "<script" not in page and "&lt;script&gt;" in page and "Title &lt;x&gt;" in page
-    assert page.count("data:image/") == 1 and 'src="http' not in page
+    assert page.count("<script") == 1 and "&lt;script&gt;" in page and "Title &lt;x&gt;" in page
+    assert page.count("data:image/") == 3 and 'src="http' not in page and "Nothing" not in page
+    assert '<th scope="row">&lt;b&gt;</th>' in page and 'data-value="1.5">1.5000' in page
+    assert 'alt="prediction: a &amp; b"' in page and "prefers-color-scheme: dark" in page
     parser = Balanced()
     parser.feed(page)
     assert not parser.opened
 
 
-def test_charts() -> None:
-    assert line_chart_svg({"none": []}, "nothing") == ""
-    drawing = ElementTree.fromstring(line_chart_svg({"one": [(3.0, 0.5)], "two": [(1, 2.0), (2, -1.0)]}, "a < b"))
-    assert len(drawing.findall("{*}polyline")) == 2
+def test_long_tables_show_the_rest_on_request() -> None:
+    html = table(["name"], [[str(number)] for number in range(30)], label="many", max_rows=5)
+    assert "All 30 rows" in html and html.count("<tr>") == 1 + 5 + 1 + 30
+    assert table(["name"], [], label="none") == ""

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 import vertebra
+from tests.resolved import resolved_train
 from vertebra.config import Config, TrainConfig
 from vertebra.data.open_datasets import open_split
 from vertebra.errors import ConfigError, RunError
@@ -30,7 +31,7 @@ def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choices, "MIN_STEPS", 6)
     monkeypatch.setattr(choices, "STEPS_PER_ROOT", 0)
     monkeypatch.setattr(choices, "MIN_EPOCHS", ((1000, 1),))
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 def classifier(classes: list[str]) -> Any:
@@ -123,7 +124,7 @@ def test_processes_that_chose_otherwise_are_stopped(monkeypatch: pytest.MonkeyPa
     class Fake:
         world_size, device = 2, "cpu"
 
-    callback = SameChoices(ResolvedTrain(epochs=3, batch_size=4, accumulate=2, evaluate_every=1))
+    callback = SameChoices(resolved_train(epochs=3, batch_size=4, accumulate=2))
     fake: Any = Fake()
     monkeypatch.setattr(choosing, "sum_over_processes", lambda values: 2 * values)
     callback.on_fit_start(fake, fake)

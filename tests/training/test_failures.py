@@ -20,8 +20,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import vertebra
+from tests.resolved import resolved_train
 from tests.training import killed_runs
-from vertebra.config import TrainConfig
 from vertebra.data.batches import Batch
 from vertebra.data.samples import MixedData
 from vertebra.errors import DataError, RunError, RunStopped
@@ -42,7 +42,7 @@ STEPS = 9
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a run takes longer than these runs."""
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def seen_images() -> Iterator[list[torch.Tensor]]:
 @pytest.fixture(scope="module")
 def reference(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     with seen_images() as images, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "write_report", lambda *given: None)
+        patch.setattr(execution, "write_run_report", lambda *given: None)
         run = vertebra.train(killed_runs.config(data, **SHORT), out=tmp_path_factory.mktemp("whole") / "run").folder
     assert len(images) == STEPS
     return Reference(run, images)
@@ -329,16 +329,16 @@ def test_out_of_memory_names_a_batch_that_needs_less(
     ],
 )
 def test_out_of_memory_of_every_kind(error: Exception, tmp_path: Path) -> None:
-    message = as_user_error(error, TrainConfig(batch_size=6, accumulate=3), None)
+    message = as_user_error(error, resolved_train(batch_size=6, accumulate=3), None)
     assert isinstance(message, RunError)
     assert str(message).endswith("the same 18 images a step; start again with train.batch_size=3 train.accumulate=6")
-    assert as_user_error(RuntimeError("another"), TrainConfig()) is None
-    assert as_user_error(RunError("out of memory"), TrainConfig()) is None
-    assert "one image at a time does not fit" in str(as_user_error(error, TrainConfig(batch_size=1), tmp_path))
+    assert as_user_error(RuntimeError("another"), resolved_train()) is None
+    assert as_user_error(RunError("out of memory"), resolved_train()) is None
+    assert "one image at a time does not fit" in str(as_user_error(error, resolved_train(batch_size=1), tmp_path))
 
 
 def test_smaller_batches_keep_the_step() -> None:
-    sizes = {size: divide_further(TrainConfig(batch_size=size, accumulate=2)) for size in (1, 2, 7, 9, 16)}
+    sizes = {size: divide_further(resolved_train(batch_size=size, accumulate=2)) for size in (1, 2, 7, 9, 16)}
     assert sizes == {
         1: None,
         2: "train.batch_size=1 train.accumulate=4",

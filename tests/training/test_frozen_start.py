@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import vertebra
-from vertebra.config import TrainConfig
+from tests.resolved import resolved_train
 from vertebra.errors import ConfigError
 from vertebra.model import VisionModel
 from vertebra.recipe.lr_schedule import Cosine, lr_factor
@@ -54,11 +54,11 @@ def test_rate_of_the_backbone_rises_when_it_is_unfrozen() -> None:
     assert rates[:30] == [0.0] * 30
     assert rates[30] == pytest.approx(plain[30] / 10)
     assert rates[39:] == plain[39:]
-    assert frozen_steps(TrainConfig(freeze_backbone=0.3), 100) == 30
+    assert frozen_steps(resolved_train(freeze_backbone=0.3), 100) == 30
 
 
 def test_early_layers_of_a_pretrained_backbone_have_a_lower_rate(model: VisionModel) -> None:
-    recipe = TrainConfig(lr=1.0, backbone_lr=0.5, layer_decay=0.5)
+    recipe = resolved_train(lr=1.0, backbone_lr=0.5, layer_decay=0.5)
     groups = parameter_groups(model.backbone, model, recipe, pretrained=True)
     rate = {id(parameter): group["lr"] for group in groups for parameter in group["params"]}
     first, last = "backbone.body.conv1.0.weight", "backbone.body.layer4.0.conv2.weight"
@@ -69,7 +69,7 @@ def test_early_layers_of_a_pretrained_backbone_have_a_lower_rate(model: VisionMo
 
 @pytest.mark.parametrize("options", [{"freeze_backbone": 0.2}, {"layer_decay": 0.7}])
 def test_options_without_effect_are_refused(model: VisionModel, options: dict[str, float]) -> None:
-    recipe = TrainConfig.model_validate(options)
+    recipe = resolved_train(**options)
     check_backbone_options(recipe, model.backbone, pretrained=True)
     with pytest.raises(ConfigError, match="random weights"):
         check_backbone_options(recipe, model.backbone, pretrained=False)

@@ -29,7 +29,8 @@ def test_a_run_on_a_gpu(precision: str, three_branches: dict[str, Any], tmp_path
 def test_the_memory_of_a_step_is_foreseen(scenes: Path) -> None:
     from vertebra.data.batches import collate
     from vertebra.data.open import open_data
-    from vertebra.data.samples import SampleKey, Source
+    from vertebra.data.samples import SampleKey
+    from vertebra.data.sources import Source
     from vertebra.model_info import model_info
     from vertebra.training.loaders import mixed
     from vertebra.training.micro_batch import _allocated, step_memory

@@ -167,7 +167,7 @@ def test_parts_that_no_memory_holds_are_told(scenes: Path, tmp_path: Path) -> No
         (
             torch.OutOfMemoryError("Tried to allocate 20 GiB"),
             VertebraError,
-            "out of memory .* smaller train.batch_size",
+            "out of memory .* start again with train.batch_size=4 train.accumulate=2",
         ),
         (KeyboardInterrupt("stopped"), KeyboardInterrupt, "stopped"),
     ],

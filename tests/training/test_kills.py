@@ -36,7 +36,7 @@ MOMENTS = None if WHOLE else 4
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a run takes longer than these runs."""
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def never_stopped(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         moments.copy("after a save")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execution, "write_report", lambda *given: None)
+        patch.setattr(execution, "write_run_report", lambda *given: None)
         patch.setattr(os, "fsync", lambda number: moments.sync(number, fsync))
         patch.setattr(RunFolder, "save", save)
         sys.addaudithook(moments.observe)

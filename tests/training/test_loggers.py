@@ -50,7 +50,7 @@ class ServiceLogger(Logger):
 
 @pytest.fixture(autouse=True)
 def _no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "write_report", lambda *_: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *_: None)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import torch
 from vertebra import create_model
 from vertebra.config import TrainConfig
 from vertebra.data.open import open_data
-from vertebra.data.samples import MixedData, Source
+from vertebra.data.samples import MixedData
+from vertebra.data.sources import Source
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.training import micro_batch

@@ -64,7 +64,7 @@ def test_the_bar_on_a_terminal(boxes: dict[str, Any], tmp_path: Path, monkeypatc
     shown = io.StringIO()
     terminal = Console(file=shown, force_terminal=True, width=200, color_system=None)
     monkeypatch.setattr(execution, "ProgressDisplay", lambda: progress.ProgressDisplay(terminal))
-    monkeypatch.setattr(execution, "write_report", lambda *_: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *_: None)
     boxes["train"]["epochs"] = 1
     vertebra.train(boxes, out=tmp_path / "run")
     assert re.search(r"epoch 1/1, evaluation 1/1 .*2/2 \S+ images/s  RAM \d+\.\d GB  loss boxes \d", shown.getvalue())

@@ -48,7 +48,7 @@ RECIPE = {
 @pytest.fixture(autouse=True)
 def _without_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page of a run takes longer than these runs."""
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import vertebra
-from vertebra.config import TrainConfig
+from tests.resolved import resolved_train
 from vertebra.data.batches import Batch, BranchTargets
 from vertebra.errors import RunError
 from vertebra.recipe.lr_schedule import Cosine, lr_factor
@@ -38,7 +38,7 @@ def test_two_micro_batches_make_the_gradients_of_one_batch() -> None:
         },
         image_size=64,
     )
-    module = TrainingModule(model, TrainConfig(ema=None), pretrained=False)
+    module = TrainingModule(model, resolved_train(ema=None), pretrained=False)
     images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8)
     classes = ClassifyTargets(torch.tensor([0, 1, 2, 1]))
     boxes = fake_targets(model.branch("boxes").labels, (64, 64), 3)
@@ -90,7 +90,7 @@ def test_the_rate_rises_and_falls() -> None:
 
 def test_norms_and_biases_are_spared_and_a_pretrained_backbone_learns_slower() -> None:
     model = vertebra.create_model("test_vit", decoder="linear", classes=["a", "b"], image_size=64)
-    recipe = TrainConfig(lr=1.0, backbone_lr=0.1, weight_decay=0.5)
+    recipe = resolved_train(lr=1.0, backbone_lr=0.1, weight_decay=0.5)
     groups = parameter_groups(model.backbone, model, recipe, pretrained=True)
     found = {(group["lr"], group["weight_decay"]) for group in groups}
     assert found == {(0.1, 0.5), (0.1, 0.0), (1.0, 0.5), (1.0, 0.0)}
@@ -138,7 +138,7 @@ def test_seeds_mix_all_numbers() -> None:
 @pytest.mark.parametrize(("scaler", "limit"), [(None, 5.0), (SimpleNamespace(get_scale=lambda: 1024.0), 5120.0)])
 def test_float16_gradients_are_clipped_at_their_own_scale(scaler: Any, limit: float) -> None:
     model = vertebra.create_model("resnet10t", decoder="linear", classes=["a", "b"], image_size=(32, 32))
-    module = TrainingModule(model, TrainConfig(), pretrained=False)
+    module = TrainingModule(model, resolved_train(), pretrained=False)
     module._trainer = SimpleNamespace(precision_plugin=SimpleNamespace(scaler=scaler))
     optimizer = torch.optim.SGD(module.parameters(), lr=1.0)
     for weight in module.parameters():
@@ -171,7 +171,7 @@ def test_mixed_precision_trains_with_the_cut_and_the_fused_optimizer(
 ) -> None:
     train = {**three_branches["train"], "precision": "bf16-mixed", "optimizer": optimizer, "lr": 1e-3, "epochs": 1}
     train["image_size"] = [48, 160]  # no level of the pyramid is one column wide, see `choose_precision`
-    assert TrainConfig.model_validate(train).clip_norm is not None
+    assert resolved_train(**train).clip_norm is not None
     run = vertebra.train({**three_branches, "train": train}, out=tmp_path / "run")
     state = last_state(run)
     assert all(bool(value.isfinite().all()) for value in state.values())

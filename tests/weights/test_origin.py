@@ -13,9 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 import vertebra
+from tests.resolved import resolved_train
 from vertebra.backbones import TimmBackbone
 from vertebra.build import build
-from vertebra.config import TrainConfig, model_config
+from vertebra.config import model_config
 from vertebra.report.model_summary import model_summary_text, summarize_model
 from vertebra.training.step import TrainingModule
 from vertebra.weights.finetune import finetune_config
@@ -61,9 +62,9 @@ def test_a_run_that_is_resumed_knows_them(weights: Path) -> None:
     """A resumed run does not read the initial weights again, whose file may be gone."""
     model = vertebra.import_model("timm:resnet10t", weights=weights)
     checkpoint: dict[str, Any] = {}
-    TrainingModule(model, TrainConfig(), pretrained=True).on_save_checkpoint(checkpoint)
+    TrainingModule(model, resolved_train(), pretrained=True).on_save_checkpoint(checkpoint)
     config = model_config(model.config or {})
-    resumed = TrainingModule(build(config, image_size=64, pretrained=False), TrainConfig(), pretrained=True)
+    resumed = TrainingModule(build(config, image_size=64, pretrained=False), resolved_train(), pretrained=True)
     resumed.on_load_checkpoint(checkpoint)
     assert resumed.best_model is not resumed.model
     assert resumed.model.origin == resumed.best_model.origin == model.origin

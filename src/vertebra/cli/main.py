@@ -14,7 +14,20 @@ from types import FrameType
 
 import typer
 
-from vertebra.cli import benchmark, data, demo, describe, evaluate, exporting, importing, parts, predict, runs, train
+from vertebra.cli import (
+    benchmark,
+    data,
+    demo,
+    describe,
+    evaluate,
+    exporting,
+    importing,
+    parts,
+    predict,
+    report,
+    runs,
+    train,
+)
 from vertebra.cpus import let_threads_sleep
 from vertebra.errors import StoppedBySignal, VertebraError, missing_package
 from vertebra.files import os_error_sentence, os_errors_as_run_errors
@@ -34,6 +47,7 @@ app.add_typer(data.app, name="data")
 app.command("import")(importing.import_model)
 app.command("train")(train.train)
 app.command("eval")(evaluate.evaluate)
+app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(exporting.export)
 app.command("runs")(runs.runs)

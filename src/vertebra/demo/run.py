@@ -16,8 +16,11 @@ from vertebra.export.evaluate import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
 from vertebra.model import VisionModel
-from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
+from vertebra.report.blocks import charts_html
+from vertebra.report.html_page import Picture, Section, drawing, gallery, paragraph, table, write_page
+from vertebra.report.line_charts import line_chart
 from vertebra.report.model_summary import model_summary_svg, model_summary_text, summarize_model
+from vertebra.report.run_curves import loss_charts
 from vertebra.strict_json import to_json
 from vertebra.training.folder import free_folder
 from vertebra.training.metrics_table import METRICS, read_table
@@ -123,34 +126,36 @@ def _write_index(
     seconds: float,
 ) -> None:
     rows = read_table(folder / "run" / METRICS)
-    losses = {
-        name: [(row["epoch"], row[name]) for row in rows if name in row]
-        for name in rows[0]
-        if name.startswith("train/")
-    }
-    table = [["metric", "value", "meaning"], *([name, f"{scores[name]:.3f}", MEANING[name]] for name in SHOWN)]
+    table_rows = [(name, scores[name], MEANING[name]) for name in SHOWN]
     times = [
-        ["model", "milliseconds for one image"],
-        [f"one model with {len(timing.single)} branches", f"{timing.together:.1f}"],
-        *([f"model with branch {name} alone", f"{value:.1f}"] for name, value in timing.single.items()),
-        ["the single models, one after the other", f"{sum(timing.single.values()):.1f}"],
+        (f"one model with {len(timing.single)} branches", timing.together),
+        *((f"model with branch {name} alone", value) for name, value in timing.single.items()),
+        ("the single models, one after the other", sum(timing.single.values())),
     ]
     sections = [
         Section(
             "Results",
-            f"Measured on {counts.test} held-out scenes that are labeled for everything. In training, {counts.classes} "
-            f"scenes had only their class, {counts.boxes} only boxes, {counts.masks} only masks.",
-            table=table,
+            [
+                paragraph(
+                    f"Measured on {counts.test} held-out scenes that are labeled for everything. In training, {counts.classes} "
+                    f"scenes had only their class, {counts.boxes} only boxes, {counts.masks} only masks."
+                ),
+                table(["metric", "value", "meaning"], table_rows, label="results"),
+            ],
         ),
-        Section("Predictions", pictures=pictures),
-        Section("Architecture", svg=model_summary_svg(summarize_model(model))),
+        Section("Predictions", [gallery(pictures)]),
+        Section("Architecture", [drawing(model_summary_svg(summarize_model(model)))]),
         Section(
             "One pass instead of three",
-            f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as three models in a row "
-            f"(median of {timing.repeats} passes, {torch.get_num_threads()} threads).",
-            table=times,
+            [
+                paragraph(
+                    f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as three models in a row "
+                    f"(median of {timing.repeats} passes, {torch.get_num_threads()} threads)."
+                ),
+                table(["model", "milliseconds for one image"], times, label="times"),
+            ],
         ),
-        Section("Training losses", svg=line_chart_svg(losses, "training losses by epoch")),
+        Section("Losses", [charts_html(line_chart(chart) for chart in loss_charts(rows, model.branches))]),
     ]
     write_page(
         folder / "index.html", "One backbone, three tasks", f"Drawn, trained, measured and shown in {seconds:.0f} seconds.",

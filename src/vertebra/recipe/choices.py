@@ -13,7 +13,10 @@ from vertebra.recipe.defaults import (
     BATCH_SIZES,
     EVALUATION_COST,
     EVALUATION_SHARE,
+    FROZEN_SHARE,
     IMAGE_LEVEL_FACTOR,
+    IMAGE_LEVEL_FROZEN_SHARE,
+    IMAGE_LEVEL_STEPS,
     MAX_EPOCHS,
     MAX_EVALUATIONS,
     MIN_EPOCHS,
@@ -91,20 +94,24 @@ def step_images(facts: DataFacts) -> tuple[int, str]:
     return size, reason
 
 
-def steps_needed(images: int, recipe: str = "default") -> int:
-    """The number of steps of a run."""
-    return round(RECIPES[recipe].steps * max(MIN_STEPS, STEPS_PER_ROOT * math.sqrt(images)))
+def steps_needed(images: int, recipe: str = "default", image_level: bool = False) -> int:
+    """The number of steps of a run; ``image_level``: all branches describe the whole image."""
+    factor = IMAGE_LEVEL_STEPS if image_level else 1.0
+    return round(RECIPES[recipe].steps * max(MIN_STEPS, factor * STEPS_PER_ROOT * math.sqrt(images)))
 
 
-def choose_epochs(images: int, steps_per_epoch: int, recipe: str = "default") -> tuple[int, str]:
+def choose_epochs(
+    images: int, steps_per_epoch: int, recipe: str = "default", image_level: bool = False
+) -> tuple[int, str]:
     """The number of epochs, and the reason.
 
     Args:
         images: that an epoch draws.
         steps_per_epoch: number of steps in an epoch.
         recipe: name of the recipe.
+        image_level: whether all branches describe the whole image.
     """
-    needed = steps_needed(images, recipe)
+    needed = steps_needed(images, recipe, image_level)
     minimum = max(1, round(RECIPES[recipe].steps * by_images(MIN_EPOCHS, images)))
     maximum = max(MAX_EPOCHS, round(RECIPES[recipe].steps * MAX_EPOCHS))
     wanted = math.ceil(needed / steps_per_epoch)
@@ -115,6 +122,21 @@ def choose_epochs(images: int, steps_per_epoch: int, recipe: str = "default") ->
     if epochs < wanted:
         reason += f"; at most {maximum} epochs"
     return epochs, reason
+
+
+def choose_frozen_share(image_level: bool, has_pretrained_backbone: bool) -> tuple[float, str]:
+    """The share of the steps in which the backbone is frozen, and the reason.
+
+    Args:
+        image_level: whether all branches describe the whole image.
+        has_pretrained_backbone: whether the backbone is pretrained and trained on, and the branches begin with random weights.
+    """
+    if not has_pretrained_backbone:
+        return 0.0, "only a pretrained backbone with new branches is frozen at first"
+    return (
+        IMAGE_LEVEL_FROZEN_SHARE if image_level else FROZEN_SHARE,
+        "the new branches first learn to read its features",
+    )
 
 
 def choose_evaluations(epochs: int, images: int, val_images: int) -> tuple[int, str]:

@@ -39,9 +39,14 @@ MIN_PER_PROCESS = 2
 
 # steps of a run, and from them epochs
 MIN_STEPS = 400
-STEPS_PER_ROOT = 60  # times the square root of the number of training images
+STEPS_PER_ROOT = 90  # times the square root of the number of training images
+IMAGE_LEVEL_STEPS = 0.4  # factor of it if all branches describe the whole image
 MIN_EPOCHS: Table = ((20_001, 10), (math.inf, 6))
 MAX_EPOCHS = 300
+
+# share of the steps in which a pretrained backbone is frozen
+FROZEN_SHARE = 0.15
+IMAGE_LEVEL_FROZEN_SHARE = 0.3  # if all branches describe the whole image
 
 # evaluations
 EVALUATION_SHARE = 0.2  # maximum part of the time
@@ -55,7 +60,7 @@ LONGEST_FOR_IMAGES = 640  # longest side where nothing is known of the objects' 
 LONGEST = 1024  # longest side where small objects need it
 MIN_LONGEST = 256  # longest side where large objects need no more
 OBJECT_QUANTILE = 0.1  # part of the objects that may be smaller on the canvas than the size below
-OBJECT_PX = {"boxes": 24.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
+OBJECT_PX = {"boxes": 40.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
 MULTIPLE = 32  # of which the sides are
 MAX_MEASURED = 3_000  # images whose sizes are read
 

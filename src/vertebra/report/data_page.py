@@ -8,21 +8,20 @@ from html import escape
 from pathlib import Path, PurePosixPath
 
 from vertebra.data.check.report import DataReport, Finding
-from vertebra.files import replacing
 from vertebra.report.data_overview import Table
 from vertebra.report.data_pictures import Shown
-from vertebra.report.html_page import STYLE, jpeg_data
+from vertebra.report.html_page import jpeg_data, table, write_html
 from vertebra.strict_json import to_json
 
+MAX_ROWS = 60
 MORE_STYLE = """
 .filters { position: sticky; top: 0; display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; padding: .6rem 0;
-  background: Canvas; border-bottom: 1px solid var(--line); z-index: 1 }
-select { font: inherit; max-width: 22rem } .bar { color: #0072b2; letter-spacing: -1px; white-space: nowrap }
+  background: var(--paper); border-bottom: 1px solid var(--line); z-index: 1 }
+select { font: inherit; max-width: 22rem }
 .error { border-left: 4px solid #d55e00 } .warning { border-left: 4px solid #e69f00 } .info { border-left: 4px solid #56b4e9 }
 .finding { padding: .3rem .8rem; margin: .5rem 0; background: var(--soft); overflow-wrap: anywhere }
 .finding small { display: block; opacity: .8 } figcaption { overflow-wrap: anywhere } figure[hidden] { display: none }
 .pair { display: flex } .pair img { width: 50%; object-fit: contain; align-self: flex-start }
-.wide { overflow-x: auto }
 """
 SCRIPT = """
 const filters = ["split", "class", "finding"].map(name => document.getElementById(name));
@@ -53,20 +52,14 @@ def write_data_page(path: Path, report: DataReport, tables: Sequence[Table], sho
     intro = f"{report.path}: format {report.format}, {'task' if len(report.tasks) == 1 else 'tasks'} {tasks}"
     kinds_of = FindingsByImage(report.every)
     kinds = {each.name: sorted(kinds_of[each.name]) for each in shown}
-    body = [f"<h1>{escape(title)}</h1><p>{escape(intro)}</p>"]
-    body += [_table(table) for table in tables]
+    body = [
+        f"<h2>{escape(each.title)}</h2>{table(each.head, each.rows, label=each.title, max_rows=MAX_ROWS)}"
+        for each in tables
+    ]
     body.append("<h2>Findings</h2>" + ("".join(_finding(one) for one in report.every) or "<p>no problems</p>"))
     body.append(f"<h2>Images</h2>{_filters(shown, kinds)}")
     body.append('<div class="gallery">' + "".join(_figure(each, kinds[each.name]) for each in shown) + "</div>")
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{MORE_STYLE}</style></head>"
-        f"<body>{''.join(body)}<script>{SCRIPT}</script></body></html>\n"
-    )
-    with replacing(path) as part:
-        part.write_text(page, encoding="utf-8")
-    return path
+    return write_html(path, title, intro, f'<main id="main">{"".join(body)}</main>', MORE_STYLE, SCRIPT)
 
 
 class FindingsByImage:
@@ -88,17 +81,6 @@ class FindingsByImage:
     def __getitem__(self, name: str) -> set[str]:
         """The kinds for an image by its path in the data set."""
         return self._by_name.get(name, set()) | self._by_stem.get(PurePosixPath(name).stem, set())
-
-
-def _table(table: Table) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in table.head)
-    rows = "".join("<tr>" + "".join(_cell(cell) for cell in row) + "</tr>" for row in table.rows)
-    return f'<h2>{escape(table.title)}</h2><div class="wide"><table><tr>{head}</tr>{rows}</table></div>'
-
-
-def _cell(cell: str) -> str:
-    bar = bool(cell) and not cell.strip("█▏")
-    return f'<td class="bar">{cell}</td>' if bar else f"<td>{escape(cell)}</td>"
 
 
 def _finding(finding: Finding) -> str:

@@ -18,7 +18,9 @@ from vertebra.data.sources import Source
 from vertebra.errors import DataError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import Augment
-from vertebra.tasks import all_image_level, get_task, task_of
+from vertebra.report.example_pictures import fitted
+from vertebra.report.seen_images import draw_sample
+from vertebra.tasks import all_image_level, get_task
 from vertebra.tasks.picture import fit_text, write
 
 TILE = (
@@ -63,10 +65,10 @@ def pictures(
     def shown(row: int) -> Shown | None:
         try:
             picture, classes = _drawn(opened, row, largest)
-            changed = None if augmenter is None else _fitted(augmenter.picture(row), largest)
+            changed = None if augmenter is None else fitted(augmenter.picture(row), largest)
         except DataError:
             return None  # named by the findings
-        return Shown(opened.name, opened.name_of(row), _fitted(picture, largest), changed, classes)
+        return Shown(opened.name, opened.name_of(row), fitted(picture, largest), changed, classes)
 
     with ThreadPoolExecutor(max(1, usable_cpus())) as pool:
         yield from (each for each in pool.map(shown, rows) if each is not None)
@@ -140,18 +142,7 @@ class _Augmenter:
         Raises:
             DataError: it cannot be used.
         """
-        sample = self.data[SampleKey(0, row, 0, row)]
-        picture = Image.fromarray(np.ascontiguousarray(sample.image.numpy().transpose(1, 2, 0)))
-        for task, annotation in sample.targets.items():
-            picture = task_of(annotation).data.draw(annotation, self.labels[task], picture)
-        return picture
-
-
-def _fitted(picture: Image.Image, largest: int) -> Image.Image:
-    """The picture, made smaller so that it fits into a square."""
-    fitted = picture.convert("RGB")
-    fitted.thumbnail((largest, largest), Image.Resampling.BILINEAR)
-    return fitted
+        return draw_sample(self.data[SampleKey(0, row, 0, row)], self.labels)[1]
 
 
 def contact_sheet(shown: Sequence[Shown], columns: int = 6) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -24,10 +24,12 @@ class TaskMetric(Metric):  # type: ignore[misc]
 
     Attributes:
         lower_is_better: the metrics for which smaller is better; this includes ``metric/NAME`` of a class or point.
+        meanings: what the metrics measure, in a sentence each, for reports.
     """
 
     full_state_update = False
     lower_is_better: ClassVar[frozenset[str]] = frozenset()
+    meanings: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self, labels: LabelSpec) -> None:
         super().__init__()

@@ -16,7 +16,14 @@ from vertebra.errors import RunError
 from vertebra.evaluation.process_sums import sum_over_processes
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
-from vertebra.recipe.choices import Choice, DataFacts, choose_epochs, choose_evaluations, step_images
+from vertebra.recipe.choices import (
+    Choice,
+    DataFacts,
+    choose_epochs,
+    choose_evaluations,
+    choose_frozen_share,
+    step_images,
+)
 from vertebra.recipe.defaults import MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
 from vertebra.training.hardware import Hardware, local_device
@@ -52,12 +59,23 @@ def make_choices(
     assert train.batch_size is not None and train.accumulate is not None
     if train.epochs is None:
         steps = MixSampler(data, train.batch_size * train.accumulate, world_size=facts.processes).steps
-        train.epochs, reason = choose_epochs(facts.images, steps, train.recipe)
+        train.epochs, reason = choose_epochs(facts.images, steps, train.recipe, facts.image_level)
         choices.append(Choice("epochs", train.epochs, reason))
     if train.evaluate_every is None:
         train.evaluate_every, reason = choose_evaluations(train.epochs, facts.images, facts.val_images)
         choices.append(Choice("evaluate_every", train.evaluate_every, reason))
+    if train.freeze_backbone is None:
+        share, reason = choose_frozen_share(facts.image_level, _begins_with_backbone(config, model))
+        train.freeze_backbone = share
+        choices += [Choice("freeze_backbone", share, reason)] if share else []
     return resolved_config(whole), choices
+
+
+def _begins_with_backbone(config: Config, model: VisionModel) -> bool:
+    """Whether a model begins with a pretrained backbone, which is trained on, and with random branches."""
+    is_trained = bool(config.model.init_from or model.provenance or model.origin)
+    trains_backbone = any(parameter.requires_grad for parameter in model.backbone.parameters())
+    return bool(model.backbone.pretrained) and trains_backbone and not is_trained
 
 
 def data_facts(

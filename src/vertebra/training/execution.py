@@ -35,6 +35,7 @@ from vertebra.training.folder import CONFIG, Interrupted, RunFolder
 from vertebra.training.loaders import RunData
 from vertebra.training.loggers import LOCAL_FOLDERS, RunLoggers
 from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_class
+from vertebra.training.prediction_pictures import prediction_pictures
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
     RECORD,
@@ -46,7 +47,7 @@ from vertebra.training.record import (
     start_lines,
     step_shape,
 )
-from vertebra.training.report import prediction_pictures, write_report
+from vertebra.training.report import write_run_report
 from vertebra.training.resolved_config import ResolvedConfig
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
 from vertebra.training.run_state import EndRecord, record_end
@@ -141,9 +142,10 @@ def run_training(
     model.provenance = {**model.provenance, "epoch": run.folder.kept.epoch}  # with a moving average, its copy has it
     if run.trainer.is_global_zero:
         _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
-        images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
-        write_report(folder, model, images, run.folder.kept)
+        device = run.trainer.strategy.root_device
+        write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
         if config.train.log:
+            images = [source.index.path(row) for source in val.sources for row in range(len(source.index))]
             run.loggers.show(prediction_pictures(model, images, LOGGED_PICTURES), run.trainer.global_step)
         run.loggers.close()
         emit(f"{run.folder.kept.summary()}; run folder {folder}")

@@ -6,8 +6,8 @@ import math
 
 from torch import nn
 
-from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError
+from vertebra.training.resolved_config import ResolvedTrain
 
 
 class FrozenStart:
@@ -40,7 +40,7 @@ class FrozenStart:
             self.backbone.eval()
 
 
-def check_backbone_options(recipe: TrainConfig, backbone: nn.Module, pretrained: bool) -> None:
+def check_backbone_options(recipe: ResolvedTrain, backbone: nn.Module, pretrained: bool) -> None:
     """Checks that the options of a pretrained backbone have an effect.
 
     Raises:
@@ -58,6 +58,6 @@ def check_backbone_options(recipe: TrainConfig, backbone: nn.Module, pretrained:
             )
 
 
-def frozen_steps(recipe: TrainConfig, total: int) -> int:
+def frozen_steps(recipe: ResolvedTrain, total: int) -> int:
     """In how many of all steps the backbone is frozen."""
     return math.floor(total * recipe.freeze_backbone)

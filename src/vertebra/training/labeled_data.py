@@ -67,6 +67,15 @@ def labeled(
         raise DataError(f"split '{split}' does not exist; choose train, val or test")
     choice = DataChoice(None if data is None else check_path("data", data), branches, ignore_index, rename_classes)
     run, opened = open_chosen(source, info, config, split, choice)
+    return opened_loader(info, run, opened, batch_size)
+
+
+def opened_loader(info: ModelInfo, run: Config, opened: Opened, batch_size: int) -> Loader:
+    """The images of an opened split; prints the notes of reading it.
+
+    Args:
+        run: the run's config, or one made for the data.
+    """
     emit(*opened.notes)
     loader = evaluation_loader(info, opened.sources, batch_size, choose_workers(run.train.workers))
     measured = dict.fromkeys(name for source in opened.sources for name in source.branches)
@@ -78,7 +87,7 @@ def open_chosen(
     source: str | Path | None, info: ModelInfo, config: Mapping[str, Any] | None, split: str, choice: DataChoice
 ) -> tuple[Config, Opened]:
     """The run's config, or one made for the data, and the data of a split; see `labeled`."""
-    folder = _run_folder(source)
+    folder = run_folder_of(source)
     recorded = None
     if folder is not None:
         raw = read_raw(folder / CONFIG)
@@ -102,7 +111,7 @@ def open_chosen(
     return run, open_measured(run, split, choice)
 
 
-def _run_folder(source: str | Path | None) -> Path | None:
+def run_folder_of(source: str | Path | None) -> Path | None:
     """The run folder that a model is from: the folder itself, or that of a file in it; None for any other model."""
     if source is None:
         return None

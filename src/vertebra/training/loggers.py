@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
+from PIL import Image
 
 from vertebra.config import Config
 from vertebra.errors import ConfigError, first_line, install_command, shortened
 from vertebra.messages import emit
-from vertebra.report.html_page import Picture
 from vertebra.training.metrics_table import is_of_class
 from vertebra.training.record_file import write_record
 
@@ -154,7 +154,7 @@ class RunLoggers(pl.Callback):
         numbers = {name: value for name, value in row.items() if name != "step" and not is_of_class(name)}
         self._each("log metrics", lambda logger: logger.log_metrics(numbers, step=int(row["step"])))
 
-    def show(self, pictures: Sequence[Picture], step: int) -> None:
+    def show(self, pictures: Sequence[Image.Image], step: int) -> None:
         """Adds predictions to TensorBoard.
 
         Args:
@@ -164,7 +164,7 @@ class RunLoggers(pl.Callback):
 
         def add(logger: Any) -> None:
             for number, picture in enumerate(pictures, start=1):
-                image = np.asarray(picture.image.convert("RGB"))
+                image = np.asarray(picture.convert("RGB"))
                 logger.experiment.add_image(f"predictions/{number}", image, step, dataformats="HWC")
 
         self._each("show predictions", add, [TENSORBOARD])

@@ -1,95 +1,94 @@
-"""The HTML report of a run: curves, metrics, model summary and example predictions."""
+"""The HTML report that a run writes at its end."""
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Mapping
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 
-import numpy as np
+import torch
 
-from vertebra.errors import ImageRangeWarning
-from vertebra.inference.predictor import Predictor
+from vertebra.config import TrainConfig
+from vertebra.data.open_datasets import Opened
+from vertebra.data.sampler import MixSampler
+from vertebra.data.samples import MixedData
+from vertebra.errors import DataError
+from vertebra.evaluation.measure import measure_in_torch
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
-from vertebra.report.html_page import Picture, Section, line_chart_svg, write_page
-from vertebra.report.model_summary import model_summary_svg, summarize_model
-from vertebra.training.metrics_table import is_of_class, read_history
-from vertebra.training.selection import BestWeights, directions
-from vertebra.training.state_files import BEST
+from vertebra.report.html_page import Picture
+from vertebra.report.measured import Measured
+from vertebra.report.model_summary import summarize_model
+from vertebra.report.run_page import ReportContent, write_run_page
+from vertebra.report.seen_images import seen_images
+from vertebra.report.split_facts import split_facts
+from vertebra.training.diagnosed_images import DiagnosedImages, spread_images
+from vertebra.training.loaders import RunData, choose_workers, evaluation_loader
+from vertebra.training.run_facts import run_facts
+from vertebra.training.selection import BestWeights
 
-COST = ("seconds/", "memory/")  # columns of what an epoch costs
+REPORT = "report.html"
+SEEN = 12  # images of the first steps that are shown
+MAX_IMAGES = 2000  # validation images that the report of a run evaluates once more
 
 
-def write_report(folder: Path, model: VisionModel, images: list[Path], kept: BestWeights, pictures: int = 12) -> Path:
-    """Writes ``report.html``.
+def write_run_report(
+    folder: Path,
+    model: VisionModel,
+    opened: Opened,
+    val: Opened,
+    data: RunData,
+    kept: BestWeights,
+    device: torch.device,
+) -> Path:
+    """Writes the report of a run that has ended, with one more pass over at most `MAX_IMAGES` of its validation images.
 
     Args:
         folder: the run folder, with its table of metrics.
         model: has the best weights.
-        images: predictions are shown on some of them, evenly spaced; unreadable ones are left out.
+        opened, val: the data of training and evaluation.
+        data: their loaders' data, as the network sees them.
         kept: the best weights' epoch and scores.
+        device: where the model runs.
     """
-    rows = read_history(folder)
-    sections = [
-        Section("Metrics by epoch", svg=line_chart_svg(_curves(rows, metrics=True), "metrics by epoch")),
-        Section("Losses by epoch", svg=line_chart_svg(_curves(rows, metrics=False), "losses by epoch")),
-        Section("Evaluations", _explanation(kept), table=_evaluations(rows, kept, directions(model_info(model)))),
-        Section("What the model is made of", svg=model_summary_svg(summarize_model(model))),
-        Section(
-            f"Predictions on validation images (weights of epoch {kept.epoch})",
-            pictures=prediction_pictures(model, images, pictures),
-        ),
-    ]
-    return write_page(
-        folder / "report.html", f"Run {folder.name}", "Everything else of this run is in its folder.", sections
+    info = model_info(model)
+    facts = run_facts(folder, info, kept)
+    measured, notes = _measured(model, val, data, device)
+    content = ReportContent(
+        title=f"Run {folder.name}",
+        source=folder,
+        facts=facts,
+        measured=measured,
+        splits=[split_facts("train", opened), split_facts("val", val)],
+        model=summarize_model(model),
+        seen=first_images(data.train_set, data.recipe),
+        metrics=facts.metrics,
+        tasks=facts.tasks,
+        notes=notes,
     )
+    return write_run_page(folder / REPORT, content)
 
 
-def _explanation(kept: BestWeights) -> str:
-    where = f"{BEST} holds the weights of epoch {kept.epoch}"
-    if kept.best is None:
-        return f"{where}, the newest ones: no evaluation had a score."
-    direction = "lowest" if kept.best.lower_is_better else "highest"
-    return f"{where}, which had the {direction} {kept.best.name}."
+def _measured(
+    model: VisionModel, val: Opened, data: RunData, device: torch.device
+) -> tuple[Measured | None, list[str]]:
+    """The evaluation of the kept weights, and notes about what is missing. Its metrics are those of training, over all images; it
+    computes none, since other processes of the run do not take part."""
+    sources = spread_images(val.sources, MAX_IMAGES)
+    info = model_info(model)
+    try:
+        loader = evaluation_loader(info, sources, data.recipe.batch_size, choose_workers(data.recipe.workers))
+        measure = measure_in_torch(model, device, torch.get_num_threads(), metrics=False)
+        images = DiagnosedImages(info, measure, loader, "val", available=len(data.val_set))
+        measured = images.measured(images.examples())
+    except DataError as error:
+        return None, [f"The validation images could not be evaluated once more: {error}"]
+    return replace(measured, scores={}), []
 
 
-def _curves(rows: list[dict[str, float]], metrics: bool) -> dict[str, list[tuple[float, float]]]:
-    names = dict.fromkeys(name for row in rows for name in row if "/" in name and not name.startswith(COST))
-    losses = [name for name in names if name.startswith("train/") or name.endswith("/loss")]
-    chosen = [name for name in names if name not in losses and not is_of_class(name)] if metrics else losses
-    return {
-        name: [(row["epoch"], row[name]) for row in rows if name in row and math.isfinite(row[name])] for name in chosen
-    }
-
-
-def _evaluations(rows: list[dict[str, float]], kept: BestWeights, lower: Mapping[str, bool]) -> list[list[str]]:
-    """All metrics of the best weights, and of the last evaluation if that is another one."""
-    evaluated = [row for row in rows if any(name in row for name in lower)]
-    last = evaluated[-1] if evaluated else {}
-    columns = {f"kept weights (epoch {kept.epoch})": kept.scores}
-    if last.get("epoch", kept.epoch) != kept.epoch:
-        columns[f"last evaluation (epoch {last['epoch']:.0f})"] = last
-    names = [name for name in dict.fromkeys([*kept.scores, *last]) if name in lower]
-    table = [["metric", *columns]]
-    for name in names:
-        shown = [f"{scores[name]:.4f}" if name in scores else "" for scores in columns.values()]
-        table.append([name + (" (lower is better)" if lower[name] else ""), *shown])
-    return table
-
-
-def prediction_pictures(model: VisionModel, images: list[Path], count: int) -> list[Picture]:
-    """Pictures of a model's predictions on some of the images, one for each branch."""
-    images = [image for image in images if image.is_file()]
-    if not images:
-        return []
-    chosen = [images[row] for row in np.linspace(0, len(images) - 1, min(count, len(images)), dtype=int)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImageRangeWarning)  # the run has told it
-        results = Predictor(model, batch_size=4, skip_unreadable=True).predict(chosen)
-    return [
-        Picture(prediction.draw(), f"{branch}: {result.path.name if result.path else ''}")
-        for result in results
-        for branch, prediction in result.items()
-    ]
+def first_images(data: MixedData, recipe: TrainConfig) -> list[Picture]:
+    """The images of the first steps, as the network saw them: at least `SEEN`, unless an epoch has fewer."""
+    size = (recipe.batch_size or 1) * (recipe.accumulate or 1)
+    sampler = MixSampler(data, size, seed=recipe.seed)
+    sampler.divide(recipe.accumulate or 1)
+    return seen_images(data, list(islice(chain.from_iterable(sampler), max(SEEN, size))))

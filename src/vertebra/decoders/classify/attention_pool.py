@@ -60,7 +60,7 @@ class AttentionPool(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         heads: int = 8,
         mlp_ratio: float = 2.0,
         dropout: float = 0.2,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.1,
     ) -> None:
         super().__init__(in_spec, labels)
         in_spec.require_levels()

@@ -47,7 +47,7 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
         *,
         hidden: list[int] | None = None,
         dropout: float = 0.2,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.1,
         pool: Literal["auto", "embedding", "average"] = "auto",
     ) -> None:
         super().__init__(in_spec, labels)

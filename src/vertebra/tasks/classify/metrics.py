@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -28,6 +29,13 @@ class ExclusiveMetric(TaskMetric):
     more than five classes), ``f1`` (mean over the classes that occur in annotations or predictions), and ``class/NAME``, the
     accuracy on the images of each class.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "accuracy": "share of the images whose most probable class is correct",
+        "top_5": "share of the images whose class is among the five most probable ones",
+        "f1": "mean F1 of the classes (harmonic mean of precision and recall); each class counts the same",
+        "class": "accuracy on the images of each class",
+    }
 
     right: Tensor
     predicted: Tensor
@@ -91,6 +99,12 @@ class MultiLabelMetric(TaskMetric):
     precision-recall curve over the classes that occur), ``accuracy`` (the share of correct decisions over all classes, high
     where most classes are absent), and ``f1/NAME`` and ``map/NAME`` of each class.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "accuracy": "share of correct decisions over all images and classes; high where most classes are absent",
+        "f1": "mean F1 of the classes at a threshold of 0.5 (harmonic mean of precision and recall)",
+        "map": "mean average precision: the area under the precision-recall curve, over the classes",
+    }
 
     scores: list[Tensor]
     ground_truths: list[Tensor]

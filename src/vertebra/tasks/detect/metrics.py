@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -29,6 +30,16 @@ class BoxMetric(TaskMetric):
 
     The objects of all images are stored as flat rows, so processes with different numbers of images can be gathered.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = {
+        "map": "mean average precision over the classes and over IoU 0.50 to 0.95: boxes are found, of the right class, and tight",
+        "map_50": "average precision where a box counts from an IoU of 0.50: found and of the right class, also if loose",
+        "map_75": "average precision where a box counts from an IoU of 0.75: tight boxes only",
+        "mar_100": "mean recall of at most 100 boxes an image: the share of the objects that some box fits",
+        "map_small": "average precision of objects below 32x32 pixels",
+        "map_medium": "average precision of objects from 32x32 to 96x96 pixels",
+        "map_large": "average precision of objects above 96x96 pixels",
+    }
 
     predicted: list[Tensor]
     true: list[Tensor]

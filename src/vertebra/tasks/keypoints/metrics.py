@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -47,6 +48,17 @@ class PointMetric(TaskMetric):
     """
 
     lower_is_better = frozenset({"nme", "error"})
+    meanings: ClassVar[Mapping[str, str]] = {
+        "oks_map": "COCO's average precision: predicted objects count by the similarity of their points to the annotated ones",
+        "oks_map_50": "average precision where an object counts from a similarity of 0.50: its points are roughly right",
+        "oks_map_75": "average precision where an object counts from a similarity of 0.75: its points are accurate",
+        "oks_mar": "mean recall of objects by the similarity of their points",
+        "oks_map_medium": "average precision of objects from 32x32 to 96x96 pixels",
+        "oks_map_large": "average precision of objects above 96x96 pixels",
+        "pck": f"share of the points that are within {SHARE:.0%} of the longer side of the object's box",
+        "nme": "mean distance of the points, as a share of the longer side of the object's box",
+        "error": "mean distance of the points in pixels of the image",
+    }
     predicted: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -20,12 +21,22 @@ def build_metric(labels: SegmentLabels) -> TaskMetric:
     return ExclusiveMetric(labels) if not labels.multilabel else OverlappingMetric(labels)
 
 
+MEANINGS = {
+    "mean_iou": "intersection over union of predicted and true pixels, mean over the classes; each class counts the same",
+    "mean_dice": "twice the common pixels over the sum of both masks, mean over the classes",
+    "pixel_accuracy": "share of correct pixels; large classes dominate it",
+    "iou": "intersection over union of each class",
+}
+
+
 class ExclusiveMetric(TaskMetric):
     """Metrics for exclusive classes.
 
     ``mean_iou`` and ``mean_dice`` (over the classes that occur in annotations or predictions), ``pixel_accuracy``, and
     ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; ignored pixels are left out.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
 
     confusion: Tensor
 
@@ -72,6 +83,8 @@ class OverlappingMetric(TaskMetric):
 
     The same names as for exclusive classes; ``pixel_accuracy`` is the share of correct decisions over all pixels and classes.
     """
+
+    meanings: ClassVar[Mapping[str, str]] = MEANINGS
 
     right: Tensor
     true: Tensor

@@ -1,0 +1,101 @@
+"""The sections of each branch: its classes, its diagnosis, its worst, typical and best images, and labels that may be wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from vertebra.report.blocks import blocks_html, table_html
+from vertebra.report.html_page import Picture, Section, details, file_link, gallery, heading, paragraph, table
+from vertebra.report.measured import Measured, MeasuredBranch
+from vertebra.tasks.diagnosis import Table
+
+THRESHOLD = "best threshold"  # the column of a table that has them already
+TITLES = {"worst": "Worst images", "typical": "Typical images", "best": "Best images"}
+
+
+def branch_sections(measured: Measured, scores: Mapping[str, float]) -> list[Section]:
+    """One section for each branch.
+
+    Args:
+        measured: the evaluation.
+        scores: all metrics.
+    """
+    sections = []
+    for name, branch in measured.branches.items():
+        parts = per_class_tables(scores, [name])
+        if branch.diagnosis is not None:
+            classes = details("Metrics of each class", "".join(parts))
+            parts = [blocks_html(branch.diagnosis.blocks), *_thresholds(branch), classes]
+        parts += [*example_pictures(branch), *_wrong_labels(branch)]
+        sections.append(Section(f"Branch {name} on {measured.what}", parts))
+    return sections
+
+
+def per_class_tables(scores: Mapping[str, float], branches: Iterable[str]) -> list[str]:
+    """For each branch a table of the metrics of single classes or points, by their names."""
+    parts = []
+    for branch in branches:
+        values: dict[str, dict[str, float]] = {}
+        for name, value in scores.items():
+            metric, separator, class_name = name.removeprefix(f"{branch}/").partition("/")
+            if name.startswith(f"{branch}/") and separator and math.isfinite(value):
+                values.setdefault(class_name, {})[metric] = value
+        columns = list(dict.fromkeys(metric for each in values.values() for metric in each))
+        rows = [(name, *(each.get(metric) for metric in columns)) for name, each in values.items()]
+        parts.append(table_html(Table(f"Metrics by class of {branch}", ["name", *columns], rows)))
+    return [part for part in parts if part]
+
+
+def _thresholds(branch: MeasuredBranch) -> list[str]:
+    thresholds = branch.diagnosis.thresholds if branch.diagnosis is not None else {}
+    blocks = branch.diagnosis.blocks if branch.diagnosis is not None else ()
+    listed = any(isinstance(block, Table) and THRESHOLD in block.columns for block in blocks)
+    if not thresholds or listed:
+        return []
+    text = "The score from which the predictions of each class have the best F1 on these images."
+    return [table_html(Table("Best thresholds", ["class", "score"], list(thresholds.items()), text))]
+
+
+def example_pictures(branch: MeasuredBranch) -> list[str]:
+    """The ground truth and the prediction of the images that are shown, by what they are."""
+    parts = []
+    for kind, positions in branch.examples.items():
+        pictures = [example_picture(branch, position) for position in positions if position in branch.pictures]
+        if pictures:
+            parts.append(heading(TITLES.get(kind, kind)) + gallery(pictures))
+    if parts and branch.diagnosis is not None:
+        parts.insert(0, paragraph("Images by the loss of their prediction: the larger, the worse."))
+    return parts
+
+
+def example_picture(branch: MeasuredBranch, position: int) -> Picture:
+    """One image with its ground truth and its prediction beside each other, and what is wrong in it."""
+    ground_truth, prediction = branch.pictures[position]
+    path, text = branch.paths[position], ""
+    if branch.diagnosis is not None:
+        text = _text(float(branch.diagnosis.image_losses[position]), branch.diagnosis.image_texts[position])
+    return Picture({"ground truth": ground_truth, "prediction": prediction}, path.name, file_link(path), text)
+
+
+def _text(loss: float, text: str) -> str:
+    return f"loss {loss:.3g}" + (f": {text}" if text else "")
+
+
+def _wrong_labels(branch: MeasuredBranch) -> list[str]:
+    labels = branch.diagnosis.likely_wrong if branch.diagnosis is not None else ()
+    if not labels:
+        return []
+    pictures = [
+        Picture(
+            image,
+            branch.paths[labels[number].image].name,
+            file_link(branch.paths[labels[number].image]),
+            labels[number].text,
+        )
+        for number, image in branch.wrong_pictures.items()
+    ]
+    rows = [(str(branch.paths[label.image]), label.text, float(label.confidence)) for label in labels]
+    text = "Labels that the model contradicts with confidence, the likeliest first. Look at them before you change anything."
+    listed = table(["image", "what seems wrong", "confidence"], rows, label="likely wrong labels")
+    return [heading("Likely wrong labels"), paragraph(text), gallery(pictures), listed]

@@ -1,0 +1,81 @@
+"""What an evaluation hands to its observers: each image once, in order, with the file it is from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vertebra.evaluation.observers import MAX_PROBABILITY_BYTES, Diagnoses, Drawings
+from vertebra.model_info import ModelInfo
+from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.tasks import TASKS
+from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.diagnosis import BarChart, Diagnosis
+from vertebra.tasks.segment.labels import SegmentLabels
+
+CLASSES = DetectLabels(("cat", "dog"))
+INFO = ModelInfo(
+    ResizeSpec((64, 64)), 3, {"boxes": ("detect", CLASSES), "regions": ("segment", SegmentLabels(("sky", "ground")))}
+)
+BOX = (10.0, 12.0, 30.0, 40.0)
+
+
+class FakeDiagnoser:
+    """Its loss is the difference of the numbers of objects."""
+
+    def __init__(self, labels: Any) -> None:
+        self.losses: list[float] = []
+
+    def update(self, predictions: Any, ground_truths: Any) -> None:
+        self.losses += [
+            float(abs(len(prediction) - len(annotation.labels)))
+            for prediction, annotation in zip(predictions, ground_truths, strict=True)
+        ]
+
+    def compute(self) -> Diagnosis:
+        return Diagnosis([BarChart("Objects", {"all": 1.0})], np.array(self.losses), [""] * len(self.losses))
+
+
+def one(count: int, path: Path) -> tuple[DetectPrediction, DetectAnnotation]:
+    """A prediction of so many boxes, and an annotation of one."""
+    boxes, ids = np.tile(np.array([BOX], dtype=np.float32), (count, 1)), np.zeros(count, dtype=np.int64)
+    annotation = DetectAnnotation(np.array([BOX], np.float32), np.zeros(1, np.int64), np.zeros(1, bool))
+    return DetectPrediction(boxes, np.ones(count, dtype=np.float32), ids, CLASSES, path), annotation
+
+
+def test_images_are_diagnosed_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TASKS, "detect", replace(TASKS["detect"], diagnoser=FakeDiagnoser))
+    diagnoses = Diagnoses(INFO)
+    for count, name in ((3, "a.png"), (1, "b.png")):
+        diagnoses.add("boxes", *one(count, Path(name)), Path(name))
+    computed = diagnoses.compute()
+    assert diagnoses.paths["boxes"] == [Path("a.png"), Path("b.png")]
+    assert computed["boxes"] is not None and computed["boxes"].image_losses.tolist() == [2, 0]
+    assert computed["regions"] is None, "it has no image"
+
+
+def test_probabilities_are_kept_where_there_is_room() -> None:
+    wants = Diagnoses(INFO).wants_probabilities
+    side = int((MAX_PROBABILITY_BYTES / 8) ** 0.5)
+    assert wants("regions", (side, side)) and not wants("regions", (side + 1, side + 1)) and not wants("boxes", (8, 8))
+    assert not Diagnoses(INFO, probabilities=False).wants_probabilities("regions", (8, 8))
+
+
+def test_the_wanted_images_are_drawn(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    for file in files[:2]:
+        Image.new("RGB", (800, 400), (90, 90, 90)).save(file)
+    drawings = Drawings(INFO, {"boxes": [files[0], files[2]]}, {"boxes": {files[1]: [BOX]}})
+    for file in files:
+        drawings.add("boxes", *one(1, file), file)
+    assert list(drawings.sides) == [("boxes", files[0])], "the last file is gone"
+    assert [side.width for side in drawings.sides["boxes", files[0]]] == [440, 440]
+    part = np.asarray(drawings.objects_drawn["boxes", files[1], BOX]).astype(int)
+    assert (np.abs(part - (255, 0, 160)).max(axis=2) < 10).any(), "the object is marked"
