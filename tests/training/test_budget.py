@@ -15,7 +15,7 @@ from vertebra.config import TrainConfig
 from vertebra.errors import ConfigError, RunError
 from vertebra.recipe import choices
 from vertebra.recipe.budget import Costs, Epochs
-from vertebra.training import budget, budget_choices, execution
+from vertebra.training import budget, budget_choices, execution, step_costs
 from vertebra.training.budget import BudgetKeeper, FirstPlan
 from vertebra.training.step import TrainingModule
 
@@ -41,6 +41,7 @@ class Simulation:
     def run(self, clock: list[float], stop_at: int | None = None) -> None:
         """Trains to the end, or to a step."""
         keeper, trainer = self.keeper, self.trainer
+        keeper.setup(trainer, self.module, "fit")
         keeper.on_fit_start(trainer, self.module)
         keeper.on_train_start(trainer, self.module)
         while trainer.current_epoch < trainer.fit_loop.max_epochs and not trainer.should_stop:
@@ -117,7 +118,6 @@ def test_a_resumed_run_has_the_time_that_was_left(capsys: pytest.CaptureFixture[
     longer = BudgetKeeper(900, EPOCHS, 0.0, None, changed=True, clock=lambda: clock[0])
     longer.load_state_dict(after.state_dict())
     assert longer.elapsed < 610
-    longer.on_fit_start(again.trainer, again.module)
     assert longer.plan.total > after.step and longer.plan.schedule_step(after.step) == after.step
 
 
@@ -127,7 +127,8 @@ def animals(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(choices, "MIN_STEPS", 2)
     monkeypatch.setattr(choices, "STEPS_PER_ROOT", 0)
     monkeypatch.setattr(choices, "MIN_EPOCHS", ((1000, 1),))
-    monkeypatch.setattr(execution, "write_report", lambda *given: None)
+    monkeypatch.setattr(step_costs, "MAX_TIMED", 1)
+    monkeypatch.setattr(execution, "write_run_report", lambda *given: None)
     data = {"path": str(scenes / "animals"), "check": False}
     train = {"workers": 0, "precision": "32", "ema": None, "budget": "1h"}
     return {"data": data, "model": {"backbone": "resnet10t", "decoder": "linear"}, "train": train}
@@ -177,8 +178,10 @@ def test_a_short_budget_takes_a_smaller_canvas_and_cuts_an_epoch(
     config = yaml.safe_load((run / "config.yaml").read_text())["train"]
     assert (config["image_size"], config["epochs"]) == ([160, 160], 2)
     assert run.history[-1]["step"] == 3 and "classify/accuracy" in run.history[-1]
+    assert run.history[-1]["lr"] == pytest.approx(1e-5)  # the end of the schedule
     longer = vertebra.resume(run.folder, budget="2h")
     assert "train.budget: 1h -> 2h" in capsys.readouterr().err
+    assert longer.history[2]["lr"] > 1e-4 and longer.history[-1]["lr"] == pytest.approx(1e-5)
     assert [row["step"] for row in longer.history] == [2, 3, 5, 6]  # the rest of the second epoch is left out
 
 

@@ -25,6 +25,10 @@ class StepPlan:
         """The present number of steps."""
         return self.changes[-1][1] if self.changes else self.first
 
+    def restart(self, first: int, changes: Sequence[tuple[int, int]] = ()) -> None:
+        """Becomes another plan; see `StepPlan`."""
+        self.first, self.changes = first, list(changes)
+
     def change(self, done: int, total: int) -> None:
         """Changes the number of steps.
 

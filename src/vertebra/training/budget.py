@@ -24,6 +24,7 @@ CHECKS = 10  # the pace is checked after this part of the steps or of the time t
 TOLERANCE = 0.02  # change of the steps that are left, below which the plan is kept
 LATEST_LONGER = 0.9  # part of the schedule after which no steps are added: the learning rate is low
 SPARE = 0.01  # part of the budget that is not planned
+REPORT_SHARE = 0.05  # part of the budget that is kept for the report, at most
 WINDOW = 100  # steps whose mean counts
 
 
@@ -99,11 +100,14 @@ class BudgetKeeper(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.plan = StepPlan(state_dict["first"], [(done, total) for done, total in state_dict["changes"]])
+        self.plan.restart(state_dict["first"], [(done, total) for done, total in state_dict["changes"]])
         self.limit = state_dict["limit"]
         self.costs = Costs(**state_dict["costs"])
         self.spent = state_dict["seconds"]
         self.step, self.left_out = state_dict["step"], state_dict["left_out"]
+        if self.changed and (self._left > 0 or self.step < self.plan.total):
+            self.plan.restart(self._fitting_steps())
+            emit(f"budget: {self._state()}; the learning rate follows the schedule of {self.plan.total} steps")
         self._printed = self.plan.total
 
     @property
@@ -113,14 +117,14 @@ class BudgetKeeper(pl.Callback):
 
     @property
     def _left(self) -> float:
-        return self.seconds * (1 - SPARE) - self.elapsed
+        """Seconds that are left for training; the report evaluates once more."""
+        return self.seconds * (1 - SPARE) - min(self.costs.evaluation, REPORT_SHARE * self.seconds) - self.elapsed
+
+    def setup(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        assert isinstance(module, TrainingModule)
+        module.plan = self.plan  # before the optimizers are configured
 
     def on_fit_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        assert isinstance(module, TrainingModule)
-        if self.changed and (self._left > 0 or self.step < self.plan.total):
-            self.plan = StepPlan(self._fitting_steps())
-            emit(f"budget: {self._state()}; the learning rate follows the schedule of {self.plan.total} steps")
-        module.plan = self.plan
         self._set_epochs(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:

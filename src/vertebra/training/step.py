@@ -89,14 +89,13 @@ class TrainingModule(pl.LightningModule):
         plan = self.plan or StepPlan(self.recipe.epochs * len(self.trainer.datamodule.train_dataloader()))
         self.plan = plan
         schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
-        frozen = frozen_steps(self.recipe, plan.first)
-        self._frozen_start = FrozenStart(self.model.backbone, frozen)
+        self._frozen_start = FrozenStart(self.model.backbone, frozen_steps(self.recipe, plan.first))
 
         def factor(step: int, frozen: int) -> float:
             return lr_factor(plan.schedule_step(step), plan.first, self.recipe.warmup, schedule, frozen)
 
         factors: list[Callable[[int], float]] = [
-            partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups
+            partial(factor, frozen=self._frozen_start.steps if group["pretrained"] else 0) for group in groups
         ]
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
