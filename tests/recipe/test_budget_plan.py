@@ -10,7 +10,7 @@ from vertebra.recipe.budget import (
     BudgetFacts,
     Costs,
     Epochs,
-    Plan,
+    RunPlan,
     parse_duration,
     plan_run,
     seconds_needed,
@@ -69,29 +69,31 @@ def test_the_seconds_that_are_left(done: int, total: int, every: int, seconds: f
 
 
 # 100 steps are needed, ten in an epoch; an epoch is 10 s, an evaluation 4 s, the end of an epoch 1 s
-FACTS = BudgetFacts(seconds=0, needed=100, limit=300, epoch_steps=10, costs=COSTS, freezable=True, pixels=(1.0, 0.5))
+FACTS = BudgetFacts(
+    seconds=0, needed=100, limit=300, epoch_steps=10, costs=COSTS, freezable=True, canvas_factors=(1.0, 0.5)
+)
 
 
 @pytest.mark.parametrize(
     ("seconds", "plan"),
     [
-        (10_000, Plan(300, 1, 0.0, 0)),  # no more steps than the limit
-        (150, Plan(114, 2, 0.0, 0)),
-        (120, Plan(90, 2, 0.0, 0)),  # enough for no concession
-        (70, Plan(100, 2, 0.0, 1)),  # a smaller canvas
-        (50, Plan(80, 8, 0.0, 1)),  # and fewer evaluations
-        (40, Plan(82, 9, 0.6, 1)),  # and a frozen backbone
-        (7, Plan(10, 1, 0.6, 1)),
-        (1, Plan(1, 1, 0.0, 0)),
+        (10_000, RunPlan(300, 1, 0.0, 0)),  # no more steps than the limit
+        (150, RunPlan(114, 2, 0.0, 0)),
+        (120, RunPlan(90, 2, 0.0, 0)),  # enough for no concession
+        (70, RunPlan(100, 2, 0.0, 1)),  # a smaller canvas
+        (50, RunPlan(76, 5, 0.0, 1)),  # and fewer evaluations
+        (40, RunPlan(80, 6, 0.6, 1)),  # and a frozen backbone
+        (7, RunPlan(10, 1, 0.6, 1)),
+        (1, RunPlan(1, 1, 0.0, 0)),
     ],
 )
-def test_concessions_come_in_order(seconds: float, plan: Plan) -> None:
+def test_concessions_come_in_order(seconds: float, plan: RunPlan) -> None:
     assert plan_run(replace(FACTS, seconds=seconds)) == plan
 
 
 def test_what_the_user_has_set_is_no_concession() -> None:
-    fixed = replace(FACTS, seconds=47, every=3, freezable=False, pixels=(1.0,))
-    assert plan_run(fixed) == Plan(35, 3, 0.0, 0)
+    fixed = replace(FACTS, seconds=47, every=3, freezable=False, canvas_factors=(1.0,))
+    assert plan_run(fixed) == RunPlan(35, 3, 0.0, 0)
     slow = replace(FACTS, seconds=47, costs=replace(COSTS, frozen_step=0.9))
     assert plan_run(slow).frozen == 0.0  # freezing would not make it faster
 

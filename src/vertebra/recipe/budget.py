@@ -58,13 +58,13 @@ class Costs:
     evaluation: float
     save: float = 0.0
 
-    def at(self, pixels: float) -> Costs:
-        """The costs on a canvas with another number of pixels, as a factor."""
+    def at(self, factor: float) -> Costs:
+        """The costs on a canvas with a factor of the pixels."""
         return replace(
             self,
-            step=self.step * pixels,
-            frozen_step=self.frozen_step * pixels,
-            evaluation=self.evaluation * pixels,
+            step=self.step * factor,
+            frozen_step=self.frozen_step * factor,
+            evaluation=self.evaluation * factor,
         )
 
     def mean_step(self, frozen: float) -> float:
@@ -134,7 +134,7 @@ class BudgetFacts:
         every: epochs between evaluations, if the user has set them.
         frozen: share of the steps with a frozen backbone without a budget.
         freezable: whether that share may be raised.
-        pixels: of the canvases that may be taken, the chosen one first, each as a factor of its pixels.
+        canvas_factors: pixels of the canvases that may be taken, each as a factor of those of the first, the chosen one.
     """
 
     seconds: float
@@ -145,18 +145,18 @@ class BudgetFacts:
     every: int | None = None
     frozen: float = 0.0
     freezable: bool = False
-    pixels: tuple[float, ...] = (1.0,)
+    canvas_factors: tuple[float, ...] = (1.0,)
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """How a run uses a budget.
 
     Attributes:
         steps: number of steps.
         every: epochs between evaluations.
         frozen: share of the steps with a frozen backbone.
-        canvas: the number of the canvas in `BudgetFacts.pixels`.
+        canvas: the number of the canvas in `BudgetFacts.canvas_factors`.
     """
 
     steps: int
@@ -169,7 +169,7 @@ class Plan:
         return math.ceil(self.steps / epoch_steps)
 
 
-def plan_run(facts: BudgetFacts) -> Plan:
+def plan_run(facts: BudgetFacts) -> RunPlan:
     """The first plan with enough of the needed steps, or the one with the largest number of steps.
 
     Each plan has a concession more than the one before: the next smaller canvas, then fewer evaluations, then a backbone that is
@@ -180,20 +180,20 @@ def plan_run(facts: BudgetFacts) -> Plan:
     return next((plan for plan in plans if plan.steps >= enough), max(plans, key=lambda plan: plan.steps))
 
 
-def _plans(facts: BudgetFacts) -> Iterator[Plan]:
-    last = len(facts.pixels) - 1
-    for canvas in range(len(facts.pixels)):
-        yield _plan(facts, canvas, EVALUATION_SHARE, facts.frozen)
+def _plans(facts: BudgetFacts) -> Iterator[RunPlan]:
+    last = len(facts.canvas_factors) - 1
+    for canvas in range(len(facts.canvas_factors)):
+        yield _plan_with(facts, canvas, EVALUATION_SHARE, facts.frozen)
     if facts.every is None:
-        yield _plan(facts, last, TIGHT_EVALUATION_SHARE, facts.frozen)
+        yield _plan_with(facts, last, TIGHT_EVALUATION_SHARE, facts.frozen)
     faster = facts.costs.frozen_step <= BUDGET_FROZEN_GAIN * facts.costs.step
     if facts.freezable and faster and facts.frozen < BUDGET_FROZEN_SHARE:
-        yield _plan(facts, last, TIGHT_EVALUATION_SHARE, BUDGET_FROZEN_SHARE)
+        yield _plan_with(facts, last, TIGHT_EVALUATION_SHARE, BUDGET_FROZEN_SHARE)
 
 
-def _plan(facts: BudgetFacts, canvas: int, evaluation_share: float, frozen: float) -> Plan:
+def _plan_with(facts: BudgetFacts, canvas: int, evaluation_share: float, frozen: float) -> RunPlan:
     """The plan for a canvas, with evaluations that take at most a share of the time."""
-    costs = facts.costs.at(facts.pixels[canvas])
+    costs = facts.costs.at(facts.canvas_factors[canvas])
     step = costs.mean_step(frozen)
     every = facts.every
     if every is None:
@@ -203,4 +203,4 @@ def _plan(facts: BudgetFacts, canvas: int, evaluation_share: float, frozen: floa
         every = max(1, math.ceil(math.ceil(steps / facts.epoch_steps) / min(count, MAX_EVALUATIONS)))
     epochs = Epochs(facts.epoch_steps, every)
     steps = steps_within(facts.seconds, step, costs, epochs, limit=facts.limit)
-    return Plan(steps, min(every, math.ceil(steps / facts.epoch_steps)), frozen, canvas)
+    return RunPlan(steps, min(every, math.ceil(steps / facts.epoch_steps)), frozen, canvas)

@@ -15,7 +15,7 @@ from vertebra.data.sampler import MixSampler
 from vertebra.errors import ConfigError
 from vertebra.messages import emit
 from vertebra.model import VisionModel
-from vertebra.recipe.budget import BudgetFacts, Costs, Epochs, Plan, plan_run, seconds_needed
+from vertebra.recipe.budget import BudgetFacts, Costs, Epochs, RunPlan, plan_run, seconds_needed
 from vertebra.recipe.choices import Choice
 from vertebra.recipe.defaults import BUDGET_MARGIN, RECIPES
 from vertebra.training.budget import FirstPlan, check_processes
@@ -154,7 +154,7 @@ def _facts(measured: _Measured, config: Config, run: BudgetRun, canvases: Sequen
         every=recipe.evaluate_every,
         frozen=train.freeze_backbone,
         freezable=unset and measured.pretrained,
-        pixels=tuple(side[0] * side[1] / (height * width) for side in canvases),
+        canvas_factors=tuple(side[0] * side[1] / (height * width) for side in canvases),
     )
 
 
@@ -174,13 +174,13 @@ def _check_one_step(facts: BudgetFacts, run: BudgetRun) -> None:
 
 def _canvas_choice(facts: BudgetFacts, canvases: Sequence[tuple[int, int]], canvas: int) -> Choice:
     """Why a smaller canvas was taken."""
-    fitting = plan_run(replace(facts, pixels=facts.pixels[:1], freezable=False)).steps
+    fitting = plan_run(replace(facts, canvas_factors=facts.canvas_factors[:1], freezable=False)).steps
     whole = "x".join(map(str, canvases[0]))
     reason = f"at {whole} only {fitting} of {facts.needed} needed steps fit into the budget"
     return Choice("image_size", list(canvases[canvas]), reason)
 
 
-def _planned(plan: Plan, facts: BudgetFacts, config: Config) -> list[Choice]:
+def _planned(plan: RunPlan, facts: BudgetFacts, config: Config) -> list[Choice]:
     """What the budget has chosen, and why."""
     costs = facts.costs
     frozen = f" ({_seconds(costs.frozen_step)} with a frozen backbone)" if costs.frozen_step < costs.step else ""
