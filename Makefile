@@ -32,7 +32,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m scripts.write_docs
 
 matrix: $(VENV)/.ready
-	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/test_compiled.py tests/export/test_onnx.py tests/fuzz/test_fuzz.py tests/overfit tests/export/test_executorch.py tests/inference/ray/test_ray_predictor.py tests/training/test_kills.py
+	VERTEBRA_MATRIX_WHOLE=1 $(BIN)/python -m pytest -n auto tests/testing/test_matrix.py tests/encoders/test_feature_parts.py tests/optimize/test_conv_prepack.py tests/test_compiled.py tests/export/test_onnx.py tests/fuzz/test_fuzz.py tests/overfit tests/export/test_executorch.py tests/inference/ray/test_ray_predictor.py tests/training/test_kills.py
 	$(BIN)/python -m scripts.write_compatibility
 	$(BIN)/python -m scripts.write_export_matrix
 

@@ -221,7 +221,7 @@ class TrainConfig(_Strict):
         optimizer: an optimizer of torch or timm, by name ("adamw", "sgd", "lion" …) or with options:
             ``{name: sgd, momentum: 0.8}``. "sgd" has Nesterov momentum 0.9.
         lr: peak learning rate; default: 1e-3 for AdamW, 2e-2 for SGD, else the optimizer's default.
-        backbone_lr: factor of the learning rate for a pretrained backbone; a random one has the full rate.
+        backbone_lr: factor of the learning rate for a pretrained backbone; a random one has the full rate; default: by the tasks.
         layer_decay: factor of the learning rate from each layer of a pretrained backbone to the one before it, so that early
             layers change less; 1 for none.
         freeze_backbone: share of the steps, at the beginning, in which a pretrained backbone is frozen, with its running
@@ -259,7 +259,7 @@ class TrainConfig(_Strict):
     augment: PartConfig = PartConfig(name=AUTO)
     optimizer: PartConfig = PartConfig(name="adamw")
     lr: float | None = Field(default=None, gt=0)
-    backbone_lr: float = Field(default=0.3, ge=0)
+    backbone_lr: float | None = Field(default=None, ge=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     freeze_backbone: float | None = Field(default=None, ge=0, lt=1)
     weight_decay: float | None = Field(default=None, ge=0)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.daily_sample import daily_sample
 from vertebra.encoders import ENCODERS
 from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
@@ -23,6 +24,7 @@ PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two levels of a plain vision transformer
 DILATED = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 16)))
 Build = Callable[..., nn.Module]
+EXPORTED_EACH_DAY = 7
 
 # name, class, options, incoming levels, size multiple
 PLAIN: list[tuple[str, Build, dict[str, Any], FeatureSpec, int]] = [
@@ -103,7 +105,9 @@ class OnImages(nn.Module):
         return list(features.maps)
 
 
-@each
+@pytest.mark.parametrize(
+    ("part", "options", "spec", "multiple"), daily_sample([case[1:] for case in PLAIN + CHOSEN], EXPORTED_EACH_DAY)
+)
 def test_exports_with_free_batch_height_and_width(
     part: Build, options: dict[str, Any], spec: FeatureSpec, multiple: int
 ) -> None:

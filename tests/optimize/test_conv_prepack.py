@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tests.daily_sample import daily_sample
 from tests.weights.peers.randomize import randomize, relative_difference
 from vertebra import create_model
 from vertebra.optimize.conv_prepack import PackedConv, pack_convolutions, step
@@ -117,7 +118,7 @@ def raw(model: Any, images: Tensor) -> list[Tensor]:
     return [value for value in outputs if isinstance(value, Tensor) and value.is_floating_point()]
 
 
-@pytest.mark.parametrize("decoder", names("decoder"))
+@pytest.mark.parametrize("decoder", daily_sample(names("decoder"), 10))
 def test_every_decoder_says_the_same(decoder: str) -> None:
     model = made("mobilenetv3_small_050", decoder)
     before = {name: value.clone() for name, value in model.state_dict().items()}

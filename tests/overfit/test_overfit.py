@@ -14,7 +14,7 @@ import torch
 
 import vertebra
 from tests.daily_sample import daily_sample
-from vertebra.config import TrainConfig
+from tests.resolved import resolved_train
 from vertebra.data.batches import Batch, collate
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
@@ -128,7 +128,7 @@ def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     model = build(assets, task, decoder, settings)
     targets = {name: (own.rows, own.targets) for name, own in batch.targets.items()}
     parameters = [value for value in model.parameters() if value.requires_grad]
-    recipe = TrainConfig(lr=settings.lr, weight_decay=1e-4)
+    recipe = resolved_train(lr=settings.lr, weight_decay=1e-4)
     optimizer = make_optimizer(parameter_groups(model.backbone, model, recipe, pretrained=True), recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: lr_factor(step, settings.steps, 0.1, Cosine()))
     model.train()

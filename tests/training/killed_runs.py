@@ -18,9 +18,9 @@ from torch.utils import _pytree as tree
 
 
 def write_data(folder: Path) -> Path:
-    """Dark and light images: fourteen to train, which is three steps of four, and six to validate."""
+    """Dark and light images: twelve to train, which is three steps of four, and six to validate."""
     draw = np.random.default_rng(0)
-    for split, count in (("train", 7), ("val", 3)):
+    for split, count in (("train", 6), ("val", 3)):
         for name, low in (("dark", 0), ("light", 25)):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
@@ -38,14 +38,19 @@ def config(data: Path, **train: Any) -> dict[str, Any]:
     return {"data": str(data), "model": model, "train": recipe | train}
 
 
+def is_cost(name: str) -> bool:
+    """Whether a column has what an epoch cost, which differs from run to run."""
+    return name.startswith(("seconds", "memory/", "images_per_second"))
+
+
 def final_state(run: Path) -> dict[str, Any]:
     """All that must be equal at the end, as flat values."""
     state = torch.load(run / "last.ckpt", weights_only=True)
     callbacks = state["callbacks"]["RunFolder"]
-    rows = [{name: value for name, value in row.items() if name != "seconds"} for row in callbacks["rows"]]
+    rows = [{name: value for name, value in row.items() if not is_cost(name)} for row in callbacks["rows"]]
     parts = {name: state[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step")}
     with (run / "metrics.csv").open() as file:
-        table = [{name: text for name, text in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+        table = [{name: text for name, text in row.items() if not is_cost(name)} for row in csv.DictReader(file)]
     kept = {"kept": callbacks["kept"], "rows": rows, "table": table, "best": load_file(run / "model.safetensors")}
     leaves, _ = tree.tree_flatten_with_path({**parts, **kept})
     return {tree.keystr(path): value for path, value in leaves}
@@ -65,5 +70,6 @@ def check_same(run: Path, wanted: dict[str, Any]) -> None:
 
 def leftovers(run: Path) -> set[str]:
     """Files of a finished run that should not be there."""
-    names = {"config.yaml", "last.ckpt", "previous.ckpt", "model.safetensors", "metrics.csv", "run.json", "report.html"}
-    return {path.name for path in run.iterdir()} - names
+    states = {"config.yaml", "last.ckpt", "previous.ckpt", "model.safetensors", "run.json"}
+    tables = {"metrics.csv", "metrics_by_class.csv", "report.html"}
+    return {path.name for path in run.iterdir()} - states - tables

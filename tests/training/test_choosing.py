@@ -16,6 +16,7 @@ from vertebra.data.open_datasets import open_split
 from vertebra.errors import ConfigError, RunError
 from vertebra.model_info import model_info
 from vertebra.recipe import choices
+from vertebra.recipe.defaults import IMAGE_LEVEL_BACKBONE_LR, IMAGE_LEVEL_FROZEN_SHARE
 from vertebra.training import choosing, execution
 from vertebra.training.choosing import SameChoices, few_images_notes, make_choices
 from vertebra.training.hardware import Hardware
@@ -70,6 +71,20 @@ def test_a_run_records_its_choices(scenes: Path, tmp_path: Path, capsys: pytest.
         vertebra.resume(run.folder, recipe="best")
     with pytest.raises(ConfigError, match="'train.epochs' must be a whole number, got null"):
         vertebra.resume(run.folder, epochs=None)
+
+
+def test_a_pretrained_backbone_is_frozen_at_first(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = classifier
+    monkeypatch.setitem(globals(), "classifier", lambda classes: _as_pretrained(plain(classes)))
+    train, options = chosen(scenes)
+    assert train.freeze_backbone == IMAGE_LEVEL_FROZEN_SHARE and train.backbone_lr == IMAGE_LEVEL_BACKBONE_LR
+    assert "freeze_backbone" in options
+    assert chosen(scenes, freeze_backbone=0.0)[0].freeze_backbone == 0.0
+
+
+def _as_pretrained(model: Any) -> Any:
+    model.backbone.pretrained = True
+    return model
 
 
 def test_what_is_set_is_kept(scenes: Path) -> None:

@@ -254,7 +254,7 @@ def test_a_loader_process_that_is_killed(
 @pytest.mark.parametrize(
     ("error", "raised", "message"),
     [
-        (None, DataError, "no such image file; nor could any of 13 other images be used"),
+        (None, DataError, "no such image file; nor could any of 11 other images be used"),
         (OSError(errno.EIO, "Input/output error"), RunError, "could not be loaded: OSError"),
     ],
     ids=["vanished", "disk error"],

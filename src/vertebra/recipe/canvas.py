@@ -13,6 +13,7 @@ import numpy as np
 from vertebra.recipe.defaults import (
     LONGEST,
     LONGEST_FOR_IMAGES,
+    MAX_ENLARGEMENT,
     MIN_LONGEST,
     MULTIPLE,
     OBJECT_PX,
@@ -52,8 +53,10 @@ def choose_canvas(
     reason = f"the median of {len(shapes)} images is {median[0]:.0f}x{median[1]:.0f}"
     needs = [(_longest_side(shapes, median, each), each) for each in branches.values()]
     wanted, objects = max(needs, key=lambda need: need[0], default=(LONGEST_FOR_IMAGES, None))
-    bounded = min(wanted * RECIPES[recipe].canvas, side, longest or side)
-    if objects is not None and objects.sized_by is not None and len(objects.sides):
+    by_objects = objects is not None and objects.sized_by is not None and len(objects.sides) > 0
+    largest = side * MAX_ENLARGEMENT if by_objects else side
+    bounded = min(wanted * RECIPES[recipe].canvas, largest, longest or largest)
+    if objects is not None and by_objects:
         small = _small_object(shapes, median, objects) * bounded / side
         reason += f"; of {len(objects.sides)} objects {OBJECT_QUANTILE:.0%} are smaller than {small:.0f} pixels on it"
     return _multiples([edge * bounded / side for edge in median]), reason
@@ -64,7 +67,8 @@ def _longest_side(shapes: np.ndarray, median: np.ndarray, objects: ObjectSizes) 
     if objects.sized_by is None or not len(objects.sides):
         return LONGEST_FOR_IMAGES
     small = max(_small_object(shapes, median, objects), 1e-6)
-    return min(max(float(median.max()) * OBJECT_PX[objects.sized_by] / small, MIN_LONGEST), LONGEST)
+    side = float(median.max())
+    return min(max(side * OBJECT_PX[objects.sized_by] / small, min(MIN_LONGEST, side)), LONGEST)
 
 
 def _small_object(shapes: np.ndarray, median: np.ndarray, objects: ObjectSizes) -> float:

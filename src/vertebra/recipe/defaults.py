@@ -48,6 +48,10 @@ MAX_EPOCHS = 300
 FROZEN_SHARE = 0.15
 IMAGE_LEVEL_FROZEN_SHARE = 0.3  # if all branches describe the whole image
 
+# factor of the learning rate for a pretrained backbone
+BACKBONE_LR = 1.0
+IMAGE_LEVEL_BACKBONE_LR = 0.3  # if all branches describe the whole image
+
 # evaluations
 EVALUATION_SHARE = 0.2  # maximum part of the time
 EVALUATION_COST = 0.35  # time for an image, as a part of the time for a training image
@@ -58,9 +62,10 @@ MIN_EVALUATIONS = 10  # or one for each epoch, whatever they cost
 IMAGE_LEVEL_SIDE = 224  # of the square canvas, if all branches describe the whole image
 LONGEST_FOR_IMAGES = 640  # longest side where nothing is known of the objects' sizes
 LONGEST = 1024  # longest side where small objects need it
+MAX_ENLARGEMENT = 1.5  # factor by which the canvas may exceed the median image where small objects need it
 MIN_LONGEST = 256  # longest side where large objects need no more
 OBJECT_QUANTILE = 0.1  # part of the objects that may be smaller on the canvas than the size below
-OBJECT_PX = {"boxes": 40.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
+OBJECT_PX = {"boxes": 48.0, "points": 96.0}  # by `TaskData.sized_by`: square root of an object's area, in canvas pixels
 MULTIPLE = 32  # of which the sides are
 MAX_MEASURED = 3_000  # images whose sizes are read
 

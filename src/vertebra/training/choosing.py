@@ -24,7 +24,7 @@ from vertebra.recipe.choices import (
     choose_frozen_share,
     step_images,
 )
-from vertebra.recipe.defaults import MANY_IMAGES, RECIPES
+from vertebra.recipe.defaults import BACKBONE_LR, IMAGE_LEVEL_BACKBONE_LR, MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
 from vertebra.training.hardware import Hardware, local_device
 from vertebra.training.loaders import mixed
@@ -64,6 +64,8 @@ def make_choices(
     if train.evaluate_every is None:
         train.evaluate_every, reason = choose_evaluations(train.epochs, facts.images, facts.val_images)
         choices.append(Choice("evaluate_every", train.evaluate_every, reason))
+    if train.backbone_lr is None:
+        train.backbone_lr = IMAGE_LEVEL_BACKBONE_LR if facts.image_level else BACKBONE_LR
     if train.freeze_backbone is None:
         share, reason = choose_frozen_share(facts.image_level, _begins_with_backbone(config, model))
         train.freeze_backbone = share

@@ -8,12 +8,12 @@ from typing import Any
 import timm.optim
 from torch import nn
 
-from vertebra.config import TrainConfig
 from vertebra.training.optimizers import peak_lr, weight_decay
+from vertebra.training.resolved_config import ResolvedTrain
 
 
 def parameter_groups(
-    backbone: nn.Module, whole: nn.Module, recipe: TrainConfig, pretrained: bool
+    backbone: nn.Module, whole: nn.Module, recipe: ResolvedTrain, pretrained: bool
 ) -> list[dict[str, Any]]:
     """Groups for the optimizer: a pretrained backbone with its learning rates; norms, biases and other vectors (scales,
     tokens) without weight decay.

@@ -15,6 +15,7 @@ class ResolvedTrain(TrainConfig):
     batch_size: int = Field(ge=1, le=MANY)
     accumulate: int = Field(ge=1, le=MANY)
     evaluate_every: int = Field(ge=1, le=MANY)
+    backbone_lr: float = Field(ge=0)
     freeze_backbone: float = Field(ge=0, lt=1)
 
 
