@@ -204,6 +204,8 @@ class TrainConfig(_Strict):
     Attributes:
         recipe: how long and how large: "fast", "default" or "best"; see `vertebra.recipe.defaults`.
         epochs: passes over the data; default: by the number of steps that so many images need.
+        budget: the time that the run may take ("20m", "1h30m", "90s", or seconds), in which it trains as well as possible;
+            ``epochs`` is then a maximum. See `vertebra.recipe.budget`. Default: none.
         batch_size: images per process in a micro batch; a step has ``accumulate`` of them. Default: by the number of images, or
             as many as fit into memory.
         image_size: (height, width) of the canvas in pixels; default: from the sizes of images and objects.
@@ -251,6 +253,7 @@ class TrainConfig(_Strict):
 
     recipe: Literal["fast", "default", "best"] = "default"
     epochs: int | None = Field(default=None, ge=1, le=MANY)
+    budget: str | float | None = None
     batch_size: int | None = Field(default=None, ge=1, le=MANY)
     image_size: int | list[int] | None = None
     resize: Literal["letterbox", "resize", "center_crop"] | None = None
@@ -304,6 +307,15 @@ class TrainConfig(_Strict):
         from vertebra.preprocess.number_range import parse_scale
 
         parse_scale(value)
+        return value
+
+    @field_validator("budget")
+    @classmethod
+    def _check_budget(cls, value: str | float | None) -> str | float | None:
+        from vertebra.recipe.budget import parse_duration
+
+        if value is not None:
+            parse_duration(value)
         return value
 
     @field_validator("augment")

@@ -179,7 +179,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe", "budget", "log",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 
@@ -260,6 +260,7 @@ def test_several_data_sets_move_together(tmp_path: Path) -> None:
 
 def saved(processes: int, **train: Any) -> tuple[Saved, ResolvedConfig]:
     options = {"epochs": 3, "batch_size": 8, "accumulate": 2, "evaluate_every": 1}
+    options |= {"freeze_backbone": 0, "backbone_lr": 1}
     before, now = (
         resolved_config(Config.from_raw({"data": "d", "model": {"backbone": "r", "decoder": "linear"}, "train": each}))
         for each in (options, {**options, **train})

@@ -26,6 +26,9 @@ def train(
     epochs: int | None = typer.Option(
         None, help="Number of passes over the data; by default as many as the images need."
     ),
+    budget: str | None = typer.Option(
+        None, help="The time that the run may take, such as 20m or 1h30m; it trains as well as possible in it."
+    ),
     batch_size: int | None = typer.Option(None, help="Batch size; by default by the number of images and the memory."),
     image_size: str | None = typer.Option(None, help="Canvas: 480x640 (height x width) or one number."),
     lr: float | None = typer.Option(None, help="Peak learning rate."),
@@ -50,8 +53,8 @@ def train(
     ),
     resume: str | None = typer.Option(
         None,
-        help="A run folder to resume, exactly where it stopped. --epochs, --data (the same data elsewhere), train.workers, "
-        "train.devices and the like may change.",
+        help="A run folder to resume, exactly where it stopped. --epochs, --budget, --data (the same data elsewhere), "
+        "train.workers, train.devices and the like may change.",
     ),
 ) -> None:
     """Train a model: with a config, or with one line of options."""
@@ -63,6 +66,7 @@ def train(
     options = _without_none(
         recipe=recipe,
         epochs=epochs,
+        budget=budget,
         batch_size=batch_size,
         lr=lr,
         seed=seed,

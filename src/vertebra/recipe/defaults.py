@@ -69,6 +69,13 @@ OBJECT_PX = {"boxes": 48.0, "points": 96.0}  # by `TaskData.sized_by`: square ro
 MULTIPLE = 32  # of which the sides are
 MAX_MEASURED = 3_000  # images whose sizes are read
 
+# runs with a budget of time
+BUDGET_MARGIN = 0.1  # part of the budget that the first plan leaves free
+ENOUGH_STEPS = 0.75  # part of the needed steps with which no concession is made
+TIGHT_EVALUATION_SHARE = 0.1  # maximum part of the time for evaluations, where steps are short of time
+BUDGET_FROZEN_SHARE = 0.6  # of the steps in which the backbone is frozen, where steps are short of time
+BUDGET_FROZEN_GAIN = 0.85  # time of such a step, as a part of that of another, above which it is not worth it
+
 # micro batches
 MEMORY_SHARE = 0.7  # of the available memory
 ACTIVATION_FACTOR = 1.3  # memory of a training step, as a multiple of the activations it saves

@@ -109,7 +109,7 @@ def make_schedule(name: str, options: Mapping[str, Any]) -> LRSchedule:
     return schedule
 
 
-def lr_factor(step: int, total: int, warmup: float, schedule: LRSchedule, frozen: int = 0) -> float:
+def lr_factor(step: float, total: int, warmup: float, schedule: LRSchedule, frozen: int = 0) -> float:
     """The factor of the peak learning rate at a step: a linear rise over the warm-up, then the schedule.
 
     For parameters that are frozen at first, the rise begins when they are not frozen any more.

@@ -27,6 +27,7 @@ from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.choices import Choice
 from vertebra.tasks.thresholds import ClassThresholds
+from vertebra.training.budget import FirstPlan, budget_keeper
 from vertebra.training.choosing import SameChoices, few_images_notes
 from vertebra.training.division import redrawn_note
 from vertebra.training.failures import as_user_error, check_single_images
@@ -109,6 +110,7 @@ def run_training(
     resumption: Resumption | None,
     transform: Transform | None = None,
     callbacks: Sequence[pl.Callback] = (),
+    first: FirstPlan | None = None,
 ) -> Finished:
     """Trains a built model, and writes the run folder.
 
@@ -122,13 +124,14 @@ def run_training(
         resumption: None for a new run.
         transform: the user's own augmentation, if any.
         callbacks: Lightning's, called after those that save the run.
+        first: of a new run with a budget of time.
 
     Raises:
         VertebraError: data, options or folder do not fit, or the run stopped.
     """
     origin = [] if resumption else [f"backbone: {_origin(config, model)}"]
     emit(*opening_notes(opened, val), *origin)
-    run = _prepare(config, model, opened, val, folder, choices, resumption, transform, callbacks)
+    run = _prepare(config, model, opened, val, folder, choices, resumption, transform, callbacks, first)
     clear_calibration(model)  # it does not hold for the new weights
     with run_folder_for(folder, config, run.record), warnings.catch_warnings():
         silence_lightning()
@@ -181,6 +184,7 @@ def _prepare(
     resumption: Resumption | None,
     transform: Transform | None,
     callbacks: Sequence[pl.Callback],
+    first: FirstPlan | None,
 ) -> _Prepared:
     """Checks data, options and saved state, prints what the run does, and builds its parts; see `run_training`."""
     recipe = config.train
@@ -199,12 +203,15 @@ def _prepare(
     if resumption is not None:
         check_data(resumption, fingerprints, folder)
         check_same_teacher(resumption.saved.teacher, teacher)
-    schedule_changed = resumption is not None and resumption.saved.config.train.epochs != recipe.epochs
+    before = recipe if resumption is None else resumption.saved.config.train
+    schedule_changed = (before.epochs, before.budget) != (recipe.epochs, recipe.budget)
     state = ResumableState(config, fingerprints, schedule_changed, None if teacher is None else teacher.identity)
     record: dict[str, Any] = {}
     loggers = RunLoggers(config, folder, record)
     run_folder.log_row = loggers.log_row
-    saving = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, state]
+    steps, _ = step_shape(data, recipe, 1)
+    keeper = budget_keeper(config, steps, first, changed=before.budget != recipe.budget)
+    saving = [EndRecord(folder, record), SameChoices(recipe), ProgressDisplay(), loggers, run_folder, *keeper, state]
     trainer = make_trainer(recipe, [*saving, *callbacks], model)
     limit_torch(sharing=trainer.num_devices)
     emit(*data.open_cache(trainer.num_devices))
@@ -250,7 +257,8 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
 def _report_nothing_left(run: _Prepared, config: ResolvedConfig) -> None:
     """Prints why a resumed run took no step, and keeps its weights if it has kept none."""
     out_of_patience = f"train.patience ({config.train.patience}) is used up"
-    reason = out_of_patience if run.folder.out_of_patience else f"all {config.train.epochs} epochs are done"
+    done = f"all {config.train.epochs} epochs are done" if config.train.budget is None else "train.budget is used up"
+    reason = out_of_patience if run.folder.out_of_patience else done
     emit(f"nothing left to train: {reason}")
     if run.folder.kept.epoch is None:
         run.folder.keep_newest(run.trainer, run.module)

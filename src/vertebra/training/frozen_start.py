@@ -25,11 +25,11 @@ class FrozenStart:
         self.backbone, self.steps = backbone, steps
         self.parameters = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
 
-    def apply(self, step: int) -> None:
+    def apply(self, step: float) -> None:
         """Freezes or unfreezes the backbone for a training step; must be called after the model was set to training mode.
 
         Args:
-            step: how many steps are done.
+            step: how many steps are done; see `vertebra.recipe.step_plan.StepPlan.schedule_step`.
         """
         if not self.steps:
             return

@@ -160,7 +160,7 @@ def _saved(trial: VisionModel, batch: Batch) -> int:
         return tensor
 
     with saved_tensors_hooks(record, lambda tensor: tensor):
-        loss = _loss(trial, batch)
+        loss = total_loss(trial, batch)
     total = sum(sizes.values())
     del loss
     return int(ACTIVATION_FACTOR * total)
@@ -172,13 +172,14 @@ def _allocated(trial: VisionModel, batch: Batch) -> int:
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
-    torch.autograd.backward(_loss(trial, batch))
+    torch.autograd.backward(total_loss(trial, batch))
     peak = torch.cuda.max_memory_allocated(device) - before
     trial.zero_grad(set_to_none=True)
     return int(peak)
 
 
-def _loss(trial: VisionModel, batch: Batch) -> Tensor:
+def total_loss(trial: VisionModel, batch: Batch) -> Tensor:
+    """The sum of all loss terms of a batch."""
     targets: Mapping[str, Any] = {name: (branch.rows, branch.targets) for name, branch in batch.targets.items()}
     terms, _ = trial.loss(batch.images, batch.sizes, targets)
     return torch.stack([term.sum.float() for branch in terms.values() for term in branch.values()]).sum()

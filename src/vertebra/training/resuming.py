@@ -14,6 +14,7 @@ from vertebra.build import canvas_size
 from vertebra.config import SPLITS, BranchConfig, Config, SourceConfig, read_raw
 from vertebra.errors import ConfigError, RunError, shortened
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
+from vertebra.training.budget import check_budget_change
 from vertebra.training.data_paths import check_data_exists, locate, move, with_absolute_paths
 from vertebra.training.division import DIVISION, check_step, step_size
 from vertebra.training.fingerprint import Fingerprint, check_same
@@ -30,7 +31,7 @@ KEY = "vertebra"  # of Vertebra's entry in a checkpoint
 CHANGEABLE = frozenset(
     f"train.{name}"
     for name in (
-        "epochs", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache", "teacher",
+        "epochs", "budget", "patience", "evaluate_every", "save_every_minutes", "workers", "log", "cache", "teacher",
         "accelerator", "devices", "num_nodes", "strategy", "precision", "compile",
     )
 )  # fmt: skip
@@ -234,7 +235,8 @@ def compare(saved: Saved, new: ResolvedConfig, hardware: Hardware, folder: Path)
             f"{', '.join(fixed_words)} cannot change within a run; put it back, or start a new run from this one's weights "
             f"(--from {folder}, or vertebra.load(...).fit(...))"
         )
-    if new.train.epochs < saved.epoch:
+    check_budget_change(saved.config, new, processes)
+    if new.train.budget is None and new.train.epochs < saved.epoch:
         raise RunError(f"train.epochs is {new.train.epochs}, and the run is in epoch {saved.epoch}; give at least that")
     lines = [f"{key}: {_shown(before)} -> {_shown(now)}" for key, (before, now) in differing.items()]
     if saved.device is not None and saved.device != hardware.device:
@@ -311,7 +313,7 @@ class ResumableState(pl.Callback):
     Args:
         config: of the run.
         data: fingerprints by split.
-        schedule_changed: whether the number of epochs differs from that of the saved state.
+        schedule_changed: whether the number of epochs, or the budget, differs from that of the saved state.
         teacher: the identity of its teacher; None for none.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,8 @@ from vertebra.optimize.model_state import count_fused_steps
 from vertebra.preprocess.number_range import parse_scale
 from vertebra.recipe.choices import Choice
 from vertebra.tasks import get_task
+from vertebra.training.budget import budget_seconds
+from vertebra.training.budget_choices import BudgetRun, fit_into_budget
 from vertebra.training.choosing import make_choices
 from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
@@ -145,6 +148,7 @@ def _train(
     callbacks: Sequence[pl.Callback] = (),
 ) -> Finished:
     """Trains a model; None: the model of the config."""
+    began = time.monotonic()
     hardware = check_hardware(config.train)
     check_optimizer(config.train)
     check_loggers(config.train.log)
@@ -165,8 +169,22 @@ def _train(
     check_monitor(model_info(model), config.train.monitor)
     if config.model.init_from is not None:
         emit(*init_from(model, config.model))
-    resolved, further = make_choices(config, model, opened, val, hardware)
-    return run_training(resolved, model, opened, val, folder, [*choices, *further], None, transform, callbacks)
+    seconds = budget_seconds(config)
+    if seconds is None:
+        resolved, further = make_choices(config, model, opened, val, hardware)
+        return run_training(resolved, model, opened, val, folder, [*choices, *further], None, transform, callbacks)
+    run = BudgetRun(opened, val, hardware, transform, _rebuild, seconds, began)
+    resolved, model, choices, first = fit_into_budget(config, model, choices, run)
+    return run_training(resolved, model, opened, val, folder, choices, None, transform, callbacks, first)
+
+
+def _rebuild(config: Config) -> VisionModel:
+    """The model of a config that differs in the canvas only, as a run begins with it."""
+    torch.manual_seed(config.train.seed)
+    model = _build(config)
+    if config.model.init_from is not None:
+        init_from(model, config.model)
+    return model
 
 
 def _choose_folder(out: Path | None, branch: str) -> Path:
@@ -196,8 +214,8 @@ def resume_run(
 ) -> Finished:
     """Resumes a run where it stopped; without changes, it ends with the same weights as a run that was not stopped.
 
-    These options may change, which is logged: ``train.epochs``, ``patience``, ``evaluate_every``, ``save_every_minutes``,
-    ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data
+    These options may change, which is logged: ``train.epochs``, ``budget``, ``patience``, ``evaluate_every``,
+    ``save_every_minutes``, ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``, ``precision``, and the paths of the data
     and of ``teacher``.
 
     Args:

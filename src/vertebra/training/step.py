@@ -25,6 +25,7 @@ from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
+from vertebra.recipe.step_plan import StepPlan
 from vertebra.training.buffers import BufferBackup, copy_from_first_process, saved_buffers
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
@@ -58,6 +59,7 @@ class TrainingModule(pl.LightningModule):
         skipped_steps: number of skipped steps, by reason.
         cost: seconds and memory of the epoch.
         folder: of the run, where the batch of a skipped step is saved; None for nowhere.
+        plan: the number of steps; None before training for that of the recipe's epochs.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class TrainingModule(pl.LightningModule):
         self.skipped_steps: Counter[str] = Counter()
         self.cost = EpochCost()
         self.folder: Path | None = None
+        self.plan: StepPlan | None = None
         self._series: _Skipped | None = None  # the first of the steps in a row that were skipped
         self.requests: tuple[bool, bool] = (False, False)
         self.agreed: tuple[bool, bool] = (False, False)
@@ -113,16 +116,16 @@ class TrainingModule(pl.LightningModule):
         groups = parameter_groups(self.model.backbone, self.model, self.recipe, self.pretrained)
         optimizer = make_optimizer(groups, self.recipe)
         # Lightning's estimate would open the loaders before a resumed run's state is loaded
-        total = self.recipe.epochs * len(self.trainer.datamodule.train_dataloader())
+        plan = self.plan or StepPlan(self.recipe.epochs * len(self.trainer.datamodule.train_dataloader()))
+        self.plan = plan
         schedule = make_schedule(self.recipe.lr_schedule.name, self.recipe.lr_schedule.options)
-        frozen = frozen_steps(self.recipe, total)
-        self._frozen_start = FrozenStart(self.model.backbone, frozen)
+        self._frozen_start = FrozenStart(self.model.backbone, frozen_steps(self.recipe, plan.first))
 
         def factor(step: int, frozen: int) -> float:
-            return lr_factor(step, total, self.recipe.warmup, schedule, frozen)
+            return lr_factor(plan.schedule_step(step), plan.first, self.recipe.warmup, schedule, frozen)
 
         factors: list[Callable[[int], float]] = [
-            partial(factor, frozen=frozen if group["pretrained"] else 0) for group in groups
+            partial(factor, frozen=self._frozen_start.steps if group["pretrained"] else 0) for group in groups
         ]
         lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": lr_scheduler}
@@ -152,7 +155,7 @@ class TrainingModule(pl.LightningModule):
 
     def _choose_evaluation(self) -> None:
         # the last epoch is always evaluated, so that a run ends with a score
-        last = self.current_epoch + 1 == self.recipe.epochs
+        last = self.current_epoch + 1 == self.trainer.max_epochs
         self.trainer.check_val_every_n_epoch = 1 if last else self.recipe.evaluate_every
         self.cost.begin("data")
 
@@ -168,7 +171,8 @@ class TrainingModule(pl.LightningModule):
         self._backup.save()
         counts = self._counts(step)
         losses: dict[str, Tensor] = {}
-        self._frozen_start.apply(self.global_step)
+        assert self.plan is not None
+        self._frozen_start.apply(self.plan.schedule_step(self.global_step))
         for micro in step:
             self.cost.begin("forward", self.device)
             terms = self._terms(micro)
