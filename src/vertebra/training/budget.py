@@ -165,7 +165,7 @@ class BudgetKeeper(pl.Callback):
         return seconds
 
     def _take_step(self, seconds: float, frozen: bool) -> None:
-        """Takes the seconds of a step; the first one of a session also starts loader processes."""
+        """Takes the seconds of a step; the first one after a start also starts loader processes."""
         if self._first_lap:
             self._first_lap = False
             return

@@ -31,7 +31,7 @@ class EpochCost:
     Attributes:
         seconds: by phase, since the epoch began, also before a stop within it.
         images: number of training images, of this process, since the epoch began.
-        memory_gb: peak memory so far in this session, see `memory_gb`.
+        memory_gb: peak memory since the run was started or resumed, see `memory_gb`.
     """
 
     def __init__(self) -> None:

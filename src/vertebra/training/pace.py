@@ -1,4 +1,4 @@
-"""The time that is left of a run, from the seconds of its steps and evaluations so far in this session."""
+"""The time that is left of a run, from the seconds of its steps and evaluations since the run was started or resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WINDOW = 100  # steps
 class Pace:
     """Measures steps and evaluations, and estimates the time that is left.
 
-    The mean of the last `WINDOW` steps counts, without the first step of the session, which also starts loader processes.
+    The mean of the last `WINDOW` steps counts, without the first step after a start, which also starts loader processes.
     """
 
     def __init__(self) -> None:
