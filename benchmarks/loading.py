@@ -75,6 +75,8 @@ def loader(
         "batch_size": BATCH,
         "accumulate": 1,
         "evaluate_every": 1,
+        "backbone_lr": 0.3,
+        "freeze_backbone": 0.0,
         "image_size": list(size),
         "workers": 0,
         "reduced_decoding": reduced,

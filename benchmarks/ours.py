@@ -37,7 +37,14 @@ class Trained(NamedTuple):
 
 
 ACCELERATORS = {"cpu": "cpu", "cuda": "gpu"}
-ONE_EPOCH = {"epochs": 1, "batch_size": 1, "accumulate": 1, "evaluate_every": 1}
+ONE_EPOCH = {
+    "epochs": 1,
+    "batch_size": 1,
+    "accumulate": 1,
+    "evaluate_every": 1,
+    "backbone_lr": 0.3,
+    "freeze_backbone": 0.0,
+}
 
 
 def recipe(device: str = "cpu", **options: Any) -> ResolvedTrain:

@@ -75,10 +75,10 @@ class ParityCase(NamedTuple):
 
 
 def classify(library: str, name: str, size: tuple[int, int]) -> Work:
-    """A classifier, with the dropout that the peer has: none."""
+    """A classifier, with the dropout and the label smoothing that the peer has: none."""
     peer = peers.classifier(library, name)
     terms = in_our_terms("classify", library, name, peer, size)
-    terms.model["branches"]["classify"]["decoder"]["dropout"] = 0.0
+    terms.model["branches"]["classify"]["decoder"] |= {"dropout": 0.0, "label_smoothing": 0.0}
     ours, _ = assemble(terms)
     return Work("classify", peer, ours, len(ours.branch("classify").labels.classes), True)
 

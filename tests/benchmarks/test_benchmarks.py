@@ -253,7 +253,7 @@ def test_loading_counts_images() -> None:
 
 def test_loading_is_compared_with_torchvision() -> None:
     rows = loading.beside_torchvision(8, 1, 75, None)
-    assert len(rows) == 5 and all(row["ratio"] > 0 and row["bytes"] > 0 for row in rows)
+    assert len(rows) == 9 and all(row["ratio"] > 0 and row["bytes"] > 0 for row in rows)
     assert "reduced" in report.table(rows, loading.COLUMNS)
 
 
@@ -493,20 +493,21 @@ def test_points_of_a_peer_move_with_the_image(monkeypatch: pytest.MonkeyPatch) -
 def test_training_beside_a_peer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("vertebra.training.execution.write_report", lambda *given: None)
+    monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
     name = training.DRAWN["classify"]
     small = dataclasses.replace(DRAWN_SETS[name], splits={"train": 8, "val": 3, "test": 3})
     monkeypatch.setitem(DRAWN_SETS, name, small)  # type: ignore[arg-type]
     out = tmp_path / "rows.json"
     given = ["--task", "classify", "--seeds", "1", "--size", "32", "32", "--minutes", "0.001", "--workers", "0"]
-    training.main([*given, "--out", str(out), "model.backbone.name=test_resnet"])
+    peer = "timm train.py, AdamW 1e-4"  # the rate of the other makes so small a network diverge
+    training.main([*given, "--peer", peer, "--out", str(out), "model.backbone.name=test_resnet"])
     (row,) = json.loads(out.read_text())["rows"]
     assert row["size"] == [32, 32] and row["images"] == 8 and row["epochs"] == 1
     for side in ("ours", "theirs"):
         (trained,) = row[side]
         assert trained["seconds"] > 0 and 0 <= trained["metrics"]["accuracy"] <= 1
         assert trained["points"][-1]["metrics"] == trained["metrics"]
-    assert "| timm train.py | accuracy " in capsys.readouterr().out
+    assert f"| {peer} | accuracy " in capsys.readouterr().out
 
 
 def test_a_peer_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -179,7 +179,7 @@ def command(**given: Any) -> None:
     """``vertebra train`` with some options."""
     names = (
         "arguments", "data", "task", "backbone", "neck", "encoder", "decoder", "pretrained", "epochs", "batch_size",
-        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe", "budget", "log",
+        "image_size", "lr", "ignore_index", "seed", "start", "out", "resume", "lists", "recipe", "budget", "log", "teacher",
     )  # fmt: skip
     train_command(**{**dict.fromkeys(names), **given})
 
