@@ -254,7 +254,7 @@ def test_a_real_small_shared_memory(animals: Path, ask: bool) -> None:
         [*command, sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=600
     )
     if ask:
-        assert done.stdout == "batches 3 12\n" and "images are loaded in the main process" in done.stderr
+        assert done.stdout == "batches 4 15\n" and "images are loaded in the main process" in done.stderr
     else:
         assert done.stdout.startswith("error /dev/shm is full") and "--shm-size" in done.stdout
         assert "Traceback" not in done.stderr

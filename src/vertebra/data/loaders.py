@@ -107,8 +107,8 @@ class Loader:
 
     def _usable_workers(self) -> int:
         """The number of loader processes that can be used."""
-        first = next(iter(self.sampler), None)
-        if self.workers == 0 or first is None:
+        largest = max(self.sampler, key=len, default=None) if self.workers else None
+        if largest is None:
             return self.workers
         if multiprocessing.get_context().get_start_method() != "fork":
             local_name = defined_in_script(self.dataset)
@@ -121,7 +121,7 @@ class Loader:
         free = free_bytes()
         if free is None:
             return self.workers
-        batch = batch_bytes(self.dataset, first)
+        batch = batch_bytes(self.dataset, largest)
         workers = room_for(self.workers, batch, free // self.sharing)
         if workers < self.workers:
             self._print_on_first_rank(shortage(workers, self.workers, batch, free // self.sharing))

@@ -117,7 +117,10 @@ def test_leaving_early_stops_reading(clip: Path) -> None:
     results = model(batch_size=1).stream([clip])
     assert next(results).frame == 0
     results.close()
-    assert not [thread for thread in set(threading.enumerate()) - before if "ThreadPool" in thread.name]
+    for thread in set(threading.enumerate()) - before:
+        if "ThreadPool" in thread.name:
+            thread.join(timeout=10)
+            assert not thread.is_alive()
 
 
 def test_done_frames_are_passed_over(clip: Path) -> None:
