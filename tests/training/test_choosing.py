@@ -81,9 +81,19 @@ def test_a_pretrained_backbone_is_frozen_at_first(scenes: Path, monkeypatch: pyt
     assert "freeze_backbone" in options
     assert chosen(scenes, freeze_backbone=0.0)[0].freeze_backbone == 0.0
 
+    def imported(classes: list[str]) -> Any:
+        model = _as_pretrained(plain(classes))
+        model.origin = {"source": "another library"}
+        return model
+
+    monkeypatch.setitem(globals(), "classifier", imported)
+    assert chosen(scenes)[0].freeze_backbone == 0.0, "all of it is trained"
+
 
 def _as_pretrained(model: Any) -> Any:
     model.backbone.pretrained = True
+    model.backbone.weights_from = {"weights": "backbone.safetensors"}
+    model.origin = dict(model.backbone.weights_from)  # as a model that is built on such a backbone has it
     return model
 
 
@@ -132,6 +142,8 @@ def test_a_decoder_that_learns_slowly_is_named(scenes: Path) -> None:
         "branch 'detect': DETR learns slowly, and 12 training images are few for it without trained weights; take neck fpn and "
         "decoder retinanet, or start from a trained model (model.init_from, --from)"
     ]
+    model.backbone.weights_from = model.origin = {"weights": "backbone.safetensors"}
+    assert few_images_notes(model, data, initialized=False), "only the backbone is trained"
     assert few_images_notes(model, data, initialized=True) == []
 
 

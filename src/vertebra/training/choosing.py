@@ -77,9 +77,13 @@ def make_choices(
 
 def _begins_with_backbone(config: Config, model: VisionModel) -> bool:
     """Whether a model begins with a pretrained backbone, which is trained on, and with random branches."""
-    is_trained = bool(config.model.init_from or model.provenance or model.origin)
     trains_backbone = any(parameter.requires_grad for parameter in model.backbone.parameters())
-    return bool(model.backbone.pretrained) and trains_backbone and not is_trained
+    return bool(model.backbone.pretrained) and trains_backbone and not (config.model.init_from or _is_trained(model))
+
+
+def _is_trained(model: VisionModel) -> bool:
+    """Whether not only the backbone, but all of a model was trained, here or in another library."""
+    return bool(model.provenance) or model.origin not in ({}, dict(model.backbone.weights_from))
 
 
 def data_facts(
@@ -128,7 +132,7 @@ def few_images_notes(model: VisionModel, data: MixedData, initialized: bool) -> 
         data: training images.
         initialized: whether all of its weights come from a trained model, not only the backbone's.
     """
-    if initialized or model.provenance or model.origin:
+    if initialized or _is_trained(model):
         return []
     images = {name: sum(len(group.rows) for group in data.groups if name in group.branches) for name in model.branches}
     return [
