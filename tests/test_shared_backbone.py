@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.resolved import resolved_train
 from vertebra import create_model
 from vertebra.backbones import TimmBackbone
 from vertebra.model import VisionModel
 from vertebra.testing.synthetic import fake_targets
-from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.trainer import make_trainer
 
 NAME = "mobilenetv2_035"  # its last convolution, body.conv_head, is for the embedding only
@@ -96,7 +96,7 @@ def test_parameters_that_another_model_needs_do_not_stop_distributed_training(
     if shared:
         build(model.backbone, "classify")
     make_trainer(
-        ResolvedTrain(
+        resolved_train(
             epochs=1, batch_size=4, accumulate=1, evaluate_every=1, devices=2, accelerator="cpu", precision="32"
         ),
         [],

@@ -29,7 +29,7 @@ def write_run(folder: Path, raw: dict[str, Any]) -> Path:
     """A run folder with an untrained model, as training would leave it."""
     torch.manual_seed(0)
     config = Config.from_raw({**raw, "train": {"image_size": list(SIZE), "workers": 0, "precision": "32"}})
-    config = complete(config, open_split(config, "train"))
+    config, _ = complete(config, open_split(config, "train"))
     model = build(config.model, image_size=SIZE, resize="letterbox")
     folder.mkdir()
     (folder / "config.yaml").write_text(config.to_yaml())

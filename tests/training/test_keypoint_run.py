@@ -93,12 +93,12 @@ def test_one_data_set_serves_both_branches(arrows: Path) -> None:
 
 def test_labels_come_from_the_data_unless_they_are_given(arrows: Path) -> None:
     raw = Config.from_raw(config(arrows))
-    pose = complete(raw, open_split(raw, "train")).model.branches["pose"]
+    pose = complete(raw, open_split(raw, "train"))[0].model.branches["pose"]
     assert pose.classes == ["arrow"] and pose.label_fields == {
         "points": ["left_end", "right_end", "tip"], "skeleton": [[0, 2], [1, 2]], "flip_pairs": [[0, 1]], "sigmas": [],
     }  # fmt: skip
     given = Config.from_raw(config(arrows, points=["tip", "right_end", "left_end"], sigmas=[0.1, 0.2, 0.2]))
-    pose = complete(given, open_split(given, "train")).model.branches["pose"]
+    pose = complete(given, open_split(given, "train"))[0].model.branches["pose"]
     assert pose.label_fields == {
         "points": ["tip", "right_end", "left_end"], "sigmas": [0.1, 0.2, 0.2],
         "skeleton": [[2, 0], [1, 0]], "flip_pairs": [[2, 1]],
