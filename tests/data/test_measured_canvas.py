@@ -29,7 +29,7 @@ def test_all_images_count(tmp_path: Path) -> None:
     folder = write(tmp_path, [(416, 608)] * 8 + [(352, 448)] * 10, side=20)
     index = open_data(folder, "detect", "train")
     size, reason = measured_canvas([index], {"detect"})
-    assert size == (352, 448)
+    assert size == (512, 672), "one and a half times the median image, since the objects are small"
     assert reason.startswith("the median of 18 images is 352x448; of 18 objects 10% are smaller than ")
     assert measured_canvas([index], {"segment"})[1] == "the median of 18 images is 352x448"
     assert max(measured_canvas([index], {"detect"}, longest=128)[0]) == 128
@@ -39,7 +39,7 @@ def test_large_objects_need_a_smaller_canvas_than_masks(tmp_path: Path) -> None:
     large = open_data(write(tmp_path / "large", [(480, 640)] * 3, side=200), "detect", "train")
     small = open_data(write(tmp_path / "small", [(480, 640)] * 3, side=12), "detect", "train")
     assert measured_canvas([large], {"detect"})[0] == (192, 256)
-    assert measured_canvas([small], {"detect"})[0] == measured_canvas([large, small], {"detect"})[0] == (480, 640)
+    assert measured_canvas([small], {"detect"})[0] == measured_canvas([large, small], {"detect"})[0] == (704, 960)
     assert measured_canvas([large], {"detect", "segment"})[0] == (480, 640)
     assert measured_canvas([large], {"detect", "classify"})[0] == (192, 256)
 

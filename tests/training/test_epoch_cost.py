@@ -132,7 +132,8 @@ def test_memory_counts_loader_processes(clock: Clock) -> None:
     finally:
         done.set()
         worker.join()
-    assert 0.19 < with_worker - before < 0.4, "the pages that it shares with this process count once"
+    limit = 0.4 + 0.1 * before  # it copies some of the pages that it shares with this process
+    assert 0.19 < with_worker - before < limit, "shared pages count once"
     clock.now += 1
     cost.measure_memory(CPU, now=False)  # too soon after the last time
     cost.measure_memory(CPU)
