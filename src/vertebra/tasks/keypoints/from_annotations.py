@@ -86,7 +86,8 @@ def _column(
     boxes = np.where((np.isnan(boxes).any(axis=1) | far)[:, None], 0, boxes).astype(np.float32)
     flat = (boxes[:, 2:] <= boxes[:, :2]).any(axis=1)
     boxes[flat] = boxes_around(points)[flat]
-    areas = np.where(objects.areas <= FARTHEST**2, objects.areas, 0).astype(np.float32)
+    sound = (objects.areas > 0) & (objects.areas <= FARTHEST**2)
+    areas = np.where(sound, objects.areas, 0).astype(np.float32)
     areas = np.where(areas > 0, areas, box_area_shares(boxes))
     bare = ~objects.crowd & ~(points[..., 2] > 0).any(axis=1)
     if bare.any():
