@@ -296,7 +296,7 @@ class Run(os.PathLike[str]):
         self._config_file()
         kept: dict[str, Any] | None = (read_record(self.folder) or {}).get("kept")
         if kept is None:
-            raise RunError(f"{self.folder}: this run has not ended; go on with vertebra.resume('{self.folder}')")
+            raise RunError(f"{self.folder}: this run has not ended; continue with vertebra.resume('{self.folder}')")
         return kept
 
     def _config_file(self) -> Path:

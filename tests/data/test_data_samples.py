@@ -113,7 +113,7 @@ def test_too_many_bad_images_end_the_run(both: Source) -> None:
         both.index.path(row).write_bytes(b"no")
     skips = [skip for row in range(4) for skip in MixedData([both], LABELS, PLAN, None)[SampleKey(0, row)].skipped]
     data.record(skips[:2])
-    with pytest.raises(DataError, match=r"3 of 6 images cannot be used, too many to go on; the first: .*0\.png"):
+    with pytest.raises(DataError, match=r"3 of 6 images cannot be used, too many to continue; the first: .*0\.png"):
         data.record(skips[2:3])
 
 

@@ -1,4 +1,4 @@
-"""A run with a budget of time ends on time under a fake clock, plans from what it measures, and goes on with what is left."""
+"""A run with a budget of time ends on time under a fake clock, plans from what it measures, and continues with what is left."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ def interrupt(times: int) -> Callable[[], None]:
     ("step", "times", "message", "kept"),
     [
         (8, 1, "stopped; everything is saved. Go on with: vertebra train --resume", 8),
-        (2, 2, "stopped at once; go on from the last save with: vertebra train --resume", 0),
+        (2, 2, "stopped at once; continue from the last save with: vertebra train --resume", 0),
     ],
     ids=["once", "twice"],
 )
@@ -171,7 +171,7 @@ def test_a_full_disk(
     with pytest.raises(RunError, match="no space is left on the disk"):
         vertebra.train(killed_runs.config(data, **SHORT), out=run)
     monkeypatch.undo()
-    assert f"go on from the last save with: vertebra train --resume {run}" in capsys.readouterr().err
+    assert f"continue from the last save with: vertebra train --resume {run}" in capsys.readouterr().err
     assert not list(run.glob("*partial*")), "the disk has its space again"
     resume_run(run)
     killed_runs.check_same(run, reference.state)
@@ -199,7 +199,7 @@ def test_a_damaged_state_goes_back_to_the_one_before(
     resume_run(run)
     said = capsys.readouterr().err
     line = (
-        f"{run / 'last.ckpt'}: cut off or damaged; the run goes on from the save before it, previous.ckpt, in epoch 2"
+        f"{run / 'last.ckpt'}: cut off or damaged; the run continues from the save before it, previous.ckpt, in epoch 2"
     )
     assert line in said and line in json.loads((run / "run.json").read_text())["starts"][1]["changes"]
     killed_runs.check_same(run, reference.state)
@@ -209,7 +209,7 @@ def test_a_damaged_state_goes_back_to_the_one_before(
         return plan_resumption(run, data=None, overrides=[], sections={}).changes
 
     (run / "last.ckpt").rename(run / "away")
-    assert plan() == ["there is no last.ckpt; the run goes on from the save before it, previous.ckpt, in epoch 2"]
+    assert plan() == ["there is no last.ckpt; the run continues from the save before it, previous.ckpt, in epoch 2"]
     os.truncate(run / "previous.ckpt", half)
     os.truncate(run / "away", half)
     (run / "away").rename(run / "last.ckpt")
@@ -298,14 +298,14 @@ def test_out_of_memory_names_a_batch_that_needs_less(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The command in the message goes on in the middle of the epoch with the images of a run that never stopped."""
+    """The command in the message continues in the middle of the epoch with the images of a run that never stopped."""
     run = tmp_path / "run"
     config = killed_runs.config(data, **{**SHORT, "save_every_minutes": 1e-9})
     at_step(5, raising(RuntimeError(CPU_ERROR)), monkeypatch)
     with pytest.raises(RunError) as failed:
         vertebra.train(config, out=run)
     monkeypatch.undo()
-    text, command = str(failed.value).split("go on with: ")
+    text, command = str(failed.value).split("continue with: ")
     assert text.startswith("out of memory ([enforce fail") and "with the same 4 images a step" in text
     assert command == f"vertebra train --resume {run} train.batch_size=2 train.accumulate=2"
     with seen_images() as images:
@@ -388,7 +388,7 @@ def test_a_loss_that_never_is_finite_leaves_the_batch_that_began_it(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_names_are_synced_after_the_files(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The new name of a state is on the disk before the run goes on."""
+    """The new name of a state is on the disk before the run continues."""
     synced: list[str] = []
     fsync = os.fsync
 

@@ -113,7 +113,7 @@ def test_a_service_that_fails_does_not_end_the_run(
     service.broken = True
     run = vertebra.train(animals, out=tmp_path / "run")
     said = capsys.readouterr().err
-    assert said.count("train.log: wandb could not log metrics (OSError: no route to host); training goes on") == 1
+    assert said.count("train.log: wandb could not log metrics (OSError: no route to host); training continues") == 1
     assert run.epoch is not None and service.events["id0"][-1] == "success"
 
 

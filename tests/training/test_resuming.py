@@ -1,4 +1,4 @@
-"""A run that goes on: what may change is taken and told, what may not is refused, and moved data and runs are found."""
+"""A resumed run: what may change is taken and told, what may not is refused, and moved data and runs are found."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ def test_too_many_images_that_vanish_are_an_error(
             file.unlink()
 
     monkeypatch.setattr(RunFolder, "on_train_epoch_end", vanish)
-    with pytest.raises(DataError, match="3 of 6 images cannot be used, too many to go on; the first: .*dark0.png"):
+    with pytest.raises(DataError, match="3 of 6 images cannot be used, too many to continue; the first: .*dark0.png"):
         vertebra.train(copied, out=tmp_path / "run")
     assert {"last.ckpt", "model.safetensors"} <= {path.name for path in (tmp_path / "run").iterdir()}
 
@@ -234,7 +234,7 @@ def test_what_was_trained_before_an_error_is_kept(
             file.unlink()
 
     monkeypatch.setattr(RunFolder, "on_train_start", vanish)
-    with pytest.raises(DataError, match="too many to go on"):
+    with pytest.raises(DataError, match="too many to continue"):
         vertebra.train(copied, out=tmp_path / "run")
     assert "holds the weights after 2 steps, which were not evaluated" in capsys.readouterr().err
     vertebra.load(tmp_path / "run")

@@ -39,7 +39,7 @@ def tune(
     out: Path | None = typer.Option(
         None, help="The tune folder to create; by default runs/tune, with a number if that exists."
     ),
-    resume: Path | None = typer.Option(None, help="A tune folder to go on with; --trials is the new number in all."),
+    resume: Path | None = typer.Option(None, help="A tune folder to continue with; --trials is the new number in all."),
     as_json: bool = typer.Option(False, "--json", help="Print the trials as JSON."),
 ) -> None:
     """Search for the best options and parts of a config by trial runs, with Optuna."""
@@ -98,7 +98,7 @@ def _print(tuned: Tuned, as_json: bool) -> None:
         typer.echo(trial.text())
     if best is None:
         typer.echo(
-            f"no trial was complete; go on with: vertebra tune --resume {tuned.folder} --trials {len(tuned.trials) + 1}"
+            f"no trial was complete; continue with: vertebra tune --resume {tuned.folder} --trials {len(tuned.trials) + 1}"
         )
     else:
         typer.echo(f"best: {best.text()}")

@@ -341,7 +341,7 @@ class MixedData(LabeledSources, Dataset[Sample]):
         count, whole = len(self.skipped), len(self)
         if too_many_skipped(count, whole):
             first = next(iter(self.skipped.values()))
-            raise DataError(f"{count} of {whole} images cannot be used, too many to go on; the first: {first}")
+            raise DataError(f"{count} of {whole} images cannot be used, too many to continue; the first: {first}")
 
     def range_notes(self) -> list[str]:
         """Warnings about the range of images of more than 8 bits, from some images of each data set: those that use a small part of

@@ -74,7 +74,7 @@ BUDGET_MARGIN = 0.1  # part of the budget that the first plan leaves free
 ENOUGH_STEPS = 0.75  # part of the needed steps with which no concession is made
 TIGHT_EVALUATION_SHARE = 0.1  # maximum part of the time for evaluations, where steps are short of time
 BUDGET_FROZEN_SHARE = 0.6  # of the steps in which the backbone is frozen, where steps are short of time
-BUDGET_FROZEN_GAIN = 0.85  # time of such a step, as a part of that of another, above which it is not worth it
+BUDGET_FROZEN_GAIN = 0.85  # maximum time of a step with a frozen backbone, relative to a step without, for this share
 
 # micro batches
 MEMORY_SHARE = 0.7  # of the available memory

@@ -1,4 +1,4 @@
-"""Reads files that lie in tar archives and Arrow files, by paths that go on behind the archive's name.
+"""Reads files that lie in tar archives and Arrow files, by paths that continue behind the archive's name.
 
 ``shards/train-000000.tar/cat 1.jpg`` is a member of the archive ``shards/train-000000.tar``, which may also be at a URL;
 ``state/data-00000.arrow/image/12.jpg`` is a row of a column. Members are read into memory, and never executed or unpickled.

@@ -288,7 +288,7 @@ def _keep_thresholds(model: VisionModel, folder: Path, thresholds: Mapping[str, 
 def _saved(folder: Path) -> str:
     """How to continue a run that did not save when it stopped."""
     if saved_states(folder):
-        return f"go on from the last save with: {_resume_command(folder)}"
+        return f"continue from the last save with: {_resume_command(folder)}"
     return "nothing was saved yet"
 
 

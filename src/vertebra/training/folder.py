@@ -51,7 +51,7 @@ def check_new_folder(path: Path) -> None:
                 "another one: out=... (--out)"
             )
         raise RunError(
-            f"{path} exists, and a run is never overwritten; choose another folder: out=... (--out), or go on with it: "
+            f"{path} exists, and a run is never overwritten; choose another folder: out=... (--out), or continue it: "
             "vertebra.resume(...) (--resume)"
         )
 

@@ -35,7 +35,7 @@ class LoggerKind(NamedTuple):
     Attributes:
         package: the module that it needs.
         create: returns Lightning's logger for a run folder and the id of the run at the service (None for a new run), started.
-        run_id: the id of a logger's run at the service, to go on with it after the run was resumed; None if there is no service.
+        run_id: the id of a logger's run at the service, to continue it after the run was resumed; None if there is no service.
         close: ends it, with a status of Lightning: "success" or "failed".
     """
 
@@ -191,7 +191,7 @@ class RunLoggers(pl.Callback):
                 call(logger)
             except Exception as error:  # of any kind: a service that cannot be reached, a full disk
                 if name not in self._failed:
-                    emit(f"train.log: {name} could not {action} ({_problem(error)}); training goes on")
+                    emit(f"train.log: {name} could not {action} ({_problem(error)}); training continues")
                 self._failed.add(name)
 
 

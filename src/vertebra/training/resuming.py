@@ -180,7 +180,7 @@ def read_newest(folder: Path, config: ResolvedConfig) -> tuple[Path, Saved, list
             problems.append(error)
             continue
         why = str(problems[0]).partition(";")[0] if problems else f"there is no {LAST}"
-        note = f"{why}; the run goes on from the save before it, {path.name}, in epoch {saved.epoch}"
+        note = f"{why}; the run continues from the save before it, {path.name}, in epoch {saved.epoch}"
         return path, saved, [] if path.name == LAST else [note]
     raise problems[0]
 

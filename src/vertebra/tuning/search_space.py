@@ -179,6 +179,6 @@ def default_space(config: Config) -> dict[str, Any]:
     if not recipe.augment.is_object and not recipe.augment.options:
         space["train.augment"] = list(dict.fromkeys([recipe.augment.name, *AUGMENTATIONS]))
     if was_pretrained(config):
-        space["train.backbone_lr"] = {"low": 0.03, "high": 1.0, "log": True}
+        space["train.backbone_lr"] = list(dict.fromkeys([recipe.backbone_lr, 0.1, 0.3, 1.0]))
         space["train.freeze_backbone"] = list(dict.fromkeys([recipe.freeze_backbone, 0.0, 0.2]))
     return space

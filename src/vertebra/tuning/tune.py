@@ -71,7 +71,7 @@ def tune(
     SearchSpace(space).check(raw)
     folder = free_folder(Path("runs") / "tune") if out is None else out
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        hint = ", or go on with it: --resume" if (folder / STUDY).exists() else ""
+        hint = ", or continue it: --resume" if (folder / STUDY).exists() else ""
         raise RunError(f"{folder} exists; choose another folder: --out{hint}")
     folder.mkdir(parents=True, exist_ok=True)
     raw["data"] = with_absolute_paths(config).model_dump(mode="json", exclude_defaults=True)["data"]
@@ -136,7 +136,7 @@ class _Tuner:
         """Runs trials until there are enough of them, or the time is over; see `tune`.
 
         Raises:
-            RunError: another process goes on with the same study.
+            RunError: another process works on the same study.
         """
         with closing(FileLock(self.study.folder / LOCK, self.study.folder / STUDY)):
             return self._go_on(run)
