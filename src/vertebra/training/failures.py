@@ -63,7 +63,9 @@ def _smaller_batch(recipe: ResolvedTrain | None, folder: Path | None) -> str:
     options = divide_further(recipe)
     if options is None:
         return "one image at a time does not fit; start a new run with a smaller train.image_size or a smaller backbone"
-    start = "start again with" if folder is None else f"continue with: vertebra train --resume {shlex.quote(str(folder))}"
+    start = (
+        "start again with" if folder is None else f"continue with: vertebra train --resume {shlex.quote(str(folder))}"
+    )
     return f"half the images at a time need less, with the same {step_size(recipe)} images a step; {start} {options}"
 
 
