@@ -295,6 +295,9 @@ def test_a_checkpoint_of_an_older_version_goes_on(home: Path) -> None:
     torch.save(state, home / "older.ckpt")
     (home / "older.ckpt").replace(file)
     (home / "run" / "run.json").unlink()
+    config = yaml.safe_load((home / "run" / "config.yaml").read_text())
+    del config["train"]["freeze_backbone"]
+    (home / "run" / "config.yaml").write_text(yaml.safe_dump(config))
     resume_run(home / "run", data=home / "data", train={"epochs": 2})
     assert last(home)["vertebra"]["processes"] == 1
 

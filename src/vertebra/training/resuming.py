@@ -22,7 +22,7 @@ from vertebra.training.folder import CONFIG
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
-from vertebra.training.resolved_config import ResolvedConfig, resolved_config
+from vertebra.training.resolved_config import ResolvedConfig, recorded_config, resolved_config
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.training.state_files import LAST, saved_states
 from vertebra.yaml_files import assign, parse_assignment
@@ -112,7 +112,7 @@ def plan_resumption(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
         )
-    old = resolved_config(Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG)))
+    old = recorded_config(read_raw(folder / CONFIG), str(folder / CONFIG))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
@@ -199,7 +199,7 @@ def read_saved(path: Path, config: ResolvedConfig) -> Saved:
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=resolved_config(Config.from_raw(entry["config"], str(path))) if "config" in entry else config,
+            config=recorded_config(entry["config"], str(path)) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
