@@ -124,15 +124,12 @@ def choose_epochs(
     return epochs, reason
 
 
-def choose_frozen_share(image_level: bool, has_pretrained_backbone: bool) -> tuple[float, str]:
-    """The share of the steps in which the backbone is frozen, and the reason.
+def choose_frozen_share(image_level: bool) -> tuple[float, str]:
+    """The share of the steps in which a pretrained backbone with new branches is frozen, and the reason.
 
     Args:
         image_level: whether all branches describe the whole image.
-        has_pretrained_backbone: whether the backbone is pretrained and trained on, and the branches begin with random weights.
     """
-    if not has_pretrained_backbone:
-        return 0.0, "only a pretrained backbone with new branches is frozen at first"
     return (
         IMAGE_LEVEL_FROZEN_SHARE if image_level else FROZEN_SHARE,
         "the new branches first learn to read its features",

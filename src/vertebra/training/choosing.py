@@ -26,12 +26,12 @@ from vertebra.recipe.choices import (
 )
 from vertebra.recipe.defaults import BACKBONE_LR, IMAGE_LEVEL_BACKBONE_LR, MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
+from vertebra.training.frozen_start import can_freeze
 from vertebra.training.hardware import Hardware, local_device
 from vertebra.training.loaders import mixed
 from vertebra.training.memory import memory_budget
 from vertebra.training.micro_batch import fitting_images
 from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain, resolved_config
-from vertebra.training.sharding import is_sharded
 
 
 def make_choices(
@@ -68,10 +68,9 @@ def make_choices(
     if train.backbone_lr is None:
         train.backbone_lr = IMAGE_LEVEL_BACKBONE_LR if facts.image_level else BACKBONE_LR
     if train.freeze_backbone is None:
-        share, reason = choose_frozen_share(facts.image_level, _begins_with_backbone(config, model))
-        share = 0.0 if is_sharded(train) else share
-        train.freeze_backbone = share
-        choices += [Choice("freeze_backbone", share, reason)] if share else []
+        freezes = can_freeze(train.strategy) and _begins_with_backbone(config, model)
+        train.freeze_backbone, reason = choose_frozen_share(facts.image_level) if freezes else (0.0, "")
+        choices += [Choice("freeze_backbone", train.freeze_backbone, reason)] if freezes else []
     return resolved_config(whole), choices
 
 
