@@ -42,7 +42,7 @@ class FrozenStart:
 
 
 def can_freeze(strategy: str) -> bool:
-    """Whether a strategy trains weights that have no gradients in some steps: FSDP does not, and DDP only if it searches for them."""
+    """Whether a strategy trains weights without gradients in some steps: FSDP does not, and DDP only if it searches for them."""
     return strategy != FSDP and (not strategy.startswith("ddp") or strategy.endswith("find_unused_parameters_true"))
 
 
