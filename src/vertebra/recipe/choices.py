@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra.recipe.defaults import (
+    BACKBONE_LR,
     BATCH_SIZES,
     EVALUATION_COST,
     EVALUATION_SHARE,
     FROZEN_SHARE,
+    IMAGE_LEVEL_BACKBONE_LR,
     IMAGE_LEVEL_FACTOR,
     IMAGE_LEVEL_FROZEN_SHARE,
     IMAGE_LEVEL_STEPS,
@@ -134,6 +136,11 @@ def choose_frozen_share(image_level: bool) -> tuple[float, str]:
         IMAGE_LEVEL_FROZEN_SHARE if image_level else FROZEN_SHARE,
         "the new branches first learn to read its features",
     )
+
+
+def choose_backbone_lr(image_level: bool) -> float:
+    """The factor of the learning rate for a pretrained backbone; ``image_level``: all branches describe the whole image."""
+    return IMAGE_LEVEL_BACKBONE_LR if image_level else BACKBONE_LR
 
 
 def choose_evaluations(epochs: int, images: int, val_images: int) -> tuple[int, str]:

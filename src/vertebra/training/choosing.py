@@ -19,12 +19,13 @@ from vertebra.model_info import model_info
 from vertebra.recipe.choices import (
     Choice,
     DataFacts,
+    choose_backbone_lr,
     choose_epochs,
     choose_evaluations,
     choose_frozen_share,
     step_images,
 )
-from vertebra.recipe.defaults import BACKBONE_LR, IMAGE_LEVEL_BACKBONE_LR, MANY_IMAGES, RECIPES
+from vertebra.recipe.defaults import MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
 from vertebra.training.frozen_start import can_freeze
 from vertebra.training.hardware import Hardware, local_device
@@ -66,7 +67,7 @@ def make_choices(
         train.evaluate_every, reason = choose_evaluations(train.epochs, facts.images, facts.val_images)
         choices.append(Choice("evaluate_every", train.evaluate_every, reason))
     if train.backbone_lr is None:
-        train.backbone_lr = IMAGE_LEVEL_BACKBONE_LR if facts.image_level else BACKBONE_LR
+        train.backbone_lr = choose_backbone_lr(facts.image_level)
     if train.freeze_backbone is None:
         freezes = can_freeze(train.strategy) and _begins_with_backbone(config, model)
         train.freeze_backbone, reason = choose_frozen_share(facts.image_level) if freezes else (0.0, "")
