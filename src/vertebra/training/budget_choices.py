@@ -27,6 +27,7 @@ from vertebra.training.loaders import RunData
 from vertebra.training.record import was_pretrained
 from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.step_costs import measure_costs
+from vertebra.training.teacher import open_teacher
 from vertebra.training.user_transform import Transform
 
 SMALLER = {"best": ("default", "fast"), "default": ("fast",), "fast": ()}  # recipes with smaller canvases
@@ -115,7 +116,8 @@ def _measure(config: Config, model: VisionModel, run: BudgetRun) -> _Measured:
     pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
     check_backbone_options(recipe, model.backbone, pretrained)
     seconds = min(MEASURED_SECONDS, MEASURED_SHARE * run.seconds)
-    costs = measure_costs(model, data, recipe, local_device(recipe, run.hardware), pretrained, seconds)
+    teacher, device = open_teacher(recipe, model), local_device(recipe, run.hardware)
+    costs = measure_costs(model, data, recipe, device, pretrained, teacher, seconds)
     epoch_steps = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate).steps
     return _Measured(config_with_all, model, choices, costs, epoch_steps, pretrained)
 

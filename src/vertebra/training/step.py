@@ -221,12 +221,7 @@ class TrainingModule(pl.LightningModule):
         compiled = self._compiled_loss if torch.is_grad_enabled() else None
         loss = compiled or self.model.loss
         terms, outputs = loss(micro.images, micro.sizes, targets)
-        if self.teacher is not None:
-            rows = {name: None if len(rows) == len(micro) else rows for name, (rows, _) in targets.items()}
-            distilled = self.teacher.terms(self.model, micro.images, micro.sizes, rows, outputs)
-            for name, term in distilled.items():
-                terms[name] = {**terms[name], DISTILLATION: term}
-        return terms
+        return terms if self.teacher is None else self.teacher.add_terms(terms, self.model, micro, outputs)
 
     def _counts(self, step: Sequence[Batch]) -> Tensor | None:
         """Counts of all terms over the step's micro batches and all processes; None where one pass gives both.
