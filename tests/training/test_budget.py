@@ -100,6 +100,17 @@ def test_steps_with_a_frozen_backbone_are_counted_as_what_they_cost() -> None:
     assert all(abs(total - 600) < 60 for _, total in keeper.plan.changes)
 
 
+def test_the_first_step_of_each_kind_does_not_count() -> None:
+    clock = [0.0]
+    keeper = keeper_with(clock, 60_000, 600, frozen=0.01, limit=600)
+    keeper.on_train_start(Simulation(keeper, COSTS).trainer, None)
+    for step, seconds in enumerate((60.0, *[0.5] * 5, 90.0, 1.0), start=1):  # both kinds are compiled
+        clock[0] += seconds
+        trainer: Any = SimpleNamespace(global_step=step, current_epoch=0, fit_loop=SimpleNamespace(), should_stop=False)
+        keeper.on_train_batch_end(trainer, None, None, None, step - 1)
+    assert (keeper.costs.frozen_step, keeper.costs.step) == (0.5, 1.0)
+
+
 def test_a_resumed_run_has_the_time_that_was_left(capsys: pytest.CaptureFixture[str]) -> None:
     clock = [0.0]
     before = keeper_with(clock, 600, 430)
