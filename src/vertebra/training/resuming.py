@@ -19,6 +19,7 @@ from vertebra.training.data_paths import check_data_exists, locate, move, with_a
 from vertebra.training.division import DIVISION, check_step, step_size
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG
+from vertebra.training.frozen_start import frozen_steps
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
@@ -277,6 +278,11 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
             f"the learning rate follows the schedule of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
             f"{factor * max(saved.peaks):.3g}, and {100 * schedule.factor(1.0):.3g} % of {max(saved.peaks):.3g} at the end"
         )
+        before, now = (frozen_steps(recipe, epochs * steps) for epochs in (saved.config.train.epochs, recipe.epochs))
+        if before <= saved.scheduled < now:
+            lines.append(
+                f"the backbone is frozen again, up to step {now}, as in the schedule of {recipe.epochs} epochs"
+            )
     other_precision = saved.precision not in (None, precision)
     if other_precision:
         lines.append(f"precision: {saved.precision} -> {precision}")
