@@ -137,7 +137,7 @@ def run_training(
         _fit(run, str(resumption.state) if resumption else None)
     if not run.module.losses:
         _report_nothing_left(run, config)
-    emit(*run.module.notes(), *run.data.notes())
+    emit(*run.module.skipped_steps.notes(), *run.data.notes())
     if run.folder.kept.epoch is None:
         error = RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
         record_end(folder, run.record, error)
@@ -225,7 +225,7 @@ def _prepare(
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"], teacher)  # type: ignore[call-overload]
-    module.folder = folder
+    module.skipped_steps.folder = folder
     if resumption is not None:
         check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}))
