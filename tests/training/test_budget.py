@@ -12,12 +12,14 @@ import yaml
 
 import vertebra
 from vertebra.config import TrainConfig
+from vertebra.demo.animals import ANIMALS
 from vertebra.errors import ConfigError, RunError
 from vertebra.recipe import choices
 from vertebra.recipe.budget import Costs, Epochs
 from vertebra.training import budget, budget_choices, execution, step_costs
 from vertebra.training.budget import BudgetKeeper, FirstPlan
 from vertebra.training.step import TrainingModule
+from vertebra.weights.model_file import write
 
 COSTS = Costs(step=1.0, frozen_step=0.5, evaluation=5.0, save=2.0)
 EPOCHS = Epochs(steps=20, every=2)
@@ -98,6 +100,17 @@ def test_steps_with_a_frozen_backbone_are_counted_as_what_they_cost() -> None:
     assert all(abs(total - 600) < 60 for _, total in keeper.plan.changes)
 
 
+def test_the_first_step_of_each_kind_does_not_count() -> None:
+    clock = [0.0]
+    keeper = keeper_with(clock, 60_000, 600, frozen=0.01, limit=600)
+    keeper.on_train_start(Simulation(keeper, COSTS).trainer, None)
+    for step, seconds in enumerate((60.0, *[0.5] * 5, 90.0, 1.0), start=1):  # both kinds are compiled
+        clock[0] += seconds
+        trainer: Any = SimpleNamespace(global_step=step, current_epoch=0, fit_loop=SimpleNamespace(), should_stop=False)
+        keeper.on_train_batch_end(trainer, None, None, None, step - 1)
+    assert (keeper.costs.frozen_step, keeper.costs.step) == (0.5, 1.0)
+
+
 def test_a_resumed_run_has_the_time_that_was_left(capsys: pytest.CaptureFixture[str]) -> None:
     clock = [0.0]
     before = keeper_with(clock, 600, 430)
@@ -135,10 +148,14 @@ def animals(scenes: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_a_run_with_time_takes_more_steps_and_resumes(
-    animals: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    animals: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    animals["train"]["image_size"] = [32, 64]
+    teacher = vertebra.create_model("resnet10t", decoder="linear", classes=list(ANIMALS), image_size=[32, 64])
+    animals["train"] |= {"image_size": [32, 64], "teacher": str(write(teacher, tmp_path / "teacher.safetensors"))}
+    loss, taught = step_costs.total_loss, []
+    monkeypatch.setattr(step_costs, "total_loss", lambda *given: taught.append(given[2].source) or loss(*given))
     run = vertebra.train(animals, out=tmp_path / "run")
+    assert set(taught) == {animals["train"]["teacher"]}, "the teacher is a part of what steps take"
     record = json.loads((run / "run.json").read_text())
     values = {choice["option"]: choice["value"] for choice in record["choices"]}
     assert (values["budget"], values["epochs"], values["batch_size"]) == ("1h", 3, 8)

@@ -80,6 +80,11 @@ def test_a_pretrained_backbone_is_frozen_at_first(scenes: Path, monkeypatch: pyt
     assert train.freeze_backbone == IMAGE_LEVEL_FROZEN_SHARE and train.backbone_lr == IMAGE_LEVEL_BACKBONE_LR
     assert "freeze_backbone" in options
     assert chosen(scenes, freeze_backbone=0.0)[0].freeze_backbone == 0.0
+    frozen = {
+        strategy: chosen(scenes, strategy=strategy)[0].freeze_backbone > 0
+        for strategy in ("ddp_find_unused_parameters_true", "ddp", "fsdp")
+    }
+    assert frozen == {"ddp_find_unused_parameters_true": True, "ddp": False, "fsdp": False}
 
     def imported(classes: list[str]) -> Any:
         model = _as_pretrained(plain(classes))

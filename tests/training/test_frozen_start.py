@@ -73,6 +73,11 @@ def test_options_without_effect_are_refused(model: VisionModel, options: dict[st
     check_backbone_options(recipe, model.backbone, pretrained=True)
     with pytest.raises(ConfigError, match="random weights"):
         check_backbone_options(recipe, model.backbone, pretrained=False)
+    for strategy in ("ddp", "fsdp") if recipe.freeze_backbone else ():
+        with pytest.raises(
+            ConfigError, match=f"train.freeze_backbone and train.strategy {strategy} exclude each other"
+        ):
+            check_backbone_options(recipe.model_copy(update={"strategy": strategy}), model.backbone, pretrained=True)
     whole = vertebra.create_model(
         {"name": "resnet10t", "freeze": "all"}, decoder="linear", classes=["a", "b"], image_size=64
     )

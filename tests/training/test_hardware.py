@@ -217,7 +217,6 @@ def test_a_missing_compiler_is_named_before_training(monkeypatch: pytest.MonkeyP
         ({"devices": 1}, 1, "fsdp divides the weights among devices, and there is one"),
         ({}, 2, "of 2 branches a process may have no labels for one"),
         ({"compile": True}, 1, "train.compile and train.strategy fsdp exclude each other"),
-        ({"freeze_backbone": 0.1}, 1, "train.freeze_backbone and train.strategy fsdp exclude each other"),
         ({"precision": "16-mixed"}, 1, "fsdp has no 16-mixed"),
     ],
 )

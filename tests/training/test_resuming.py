@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vertebra.training.data_paths import locate, move
 from vertebra.training.hardware import Hardware
 from vertebra.training.record import without_folders
 from vertebra.training.resolved_config import ResolvedConfig, resolved_config
-from vertebra.training.resuming import Saved, compare
+from vertebra.training.resuming import Resumption, Saved, compare, consequences
 from vertebra.training.run import resume_run
 from vertebra.training.saved_state import read_state
 from vertebra.weights.model_file import read_header
@@ -288,6 +289,20 @@ def test_another_number_of_processes_keeps_the_images_of_a_step(tmp_path: Path) 
     assert compare(before, now, Hardware("cuda", 1), tmp_path) == ["device: cpu -> cuda"]
 
 
+def test_a_longer_schedule_that_freezes_the_backbone_again_says_so(tmp_path: Path) -> None:
+    before, now = saved(1, freeze_backbone=0.3, epochs=10)
+    before.config.train.freeze_backbone = 0.3
+    lines = {}
+    for step in (4, 20, 60):
+        state = replace(before, scheduled=step, rates=(1e-3,), peaks=(1e-3,))
+        _, *lines[step] = consequences(Resumption(now, Hardware("cpu", 1), state, [], tmp_path), 8, "32-true")
+    assert lines == {
+        4: [],
+        20: ["the backbone is frozen again, up to step 24, as in the schedule of 10 epochs"],
+        60: [],
+    }
+
+
 def test_a_checkpoint_of_an_older_version_goes_on(home: Path) -> None:
     file = home / "run" / "last.ckpt"
     state = dict(read_state(file))
@@ -295,6 +310,9 @@ def test_a_checkpoint_of_an_older_version_goes_on(home: Path) -> None:
     torch.save(state, home / "older.ckpt")
     (home / "older.ckpt").replace(file)
     (home / "run" / "run.json").unlink()
+    config = yaml.safe_load((home / "run" / "config.yaml").read_text())
+    del config["train"]["freeze_backbone"]
+    (home / "run" / "config.yaml").write_text(yaml.safe_dump(config))
     resume_run(home / "run", data=home / "data", train={"epochs": 2})
     assert last(home)["vertebra"]["processes"] == 1
 

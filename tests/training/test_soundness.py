@@ -61,7 +61,7 @@ def overflow_once(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     original = TrainingModule._terms
 
     def terms(self: TrainingModule, micro: Any) -> Any:
-        if self.global_step != at or not self.model.training or self.skipped_steps:
+        if self.global_step != at or not self.model.training or self.skipped_steps.counts:
             return original(self, micro)
         first = next(part for part in self.model.backbone.modules() if isinstance(part, nn.Conv2d))
         handle = first.register_forward_hook(lambda module, given, out: out * float("inf"))
@@ -110,7 +110,7 @@ def test_statistics_that_overflow_beside_a_finite_loss_are_a_skipped_step(
 
     def overflowing(self: TrainingModule, loss: Tensor, *given: Any) -> None:
         backward(self, loss, *given)
-        if self.global_step == 1 and not self.skipped_steps:
+        if self.global_step == 1 and not self.skipped_steps.counts:
             norm = next(part for part in self.model.modules() if isinstance(part, nn.BatchNorm2d))
             assert norm.running_var is not None
             norm.running_var.fill_(torch.inf)

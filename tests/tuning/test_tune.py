@@ -1,4 +1,4 @@
-"""Tuning: the search space, trials, pruning, resuming, and the result."""
+"""Tuning: the search space, trials, pruning, going on, and the result."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 import vertebra
 from vertebra.cli.main import app
+from vertebra.cli.tune import _seconds
 from vertebra.config import Config
 from vertebra.errors import ConfigError, RunError, RunStopped, UnknownName
+from vertebra.recipe.defaults import BACKBONE_LR
 from vertebra.training.selection import Score
 from vertebra.tuning.options import TuneOptions
 from vertebra.tuning.runners import _serve
@@ -85,7 +87,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "tune"
     with pytest.raises(RunStopped):
         tune(CONFIG, space=SPACE, out=folder, options=TuneOptions(5, pruner="none"), run=FakeTraining(stop))
-    with pytest.raises(RunError, match="continue it: --resume"):
+    with pytest.raises(RunError, match="go on with it: --resume"):
         tune(CONFIG, space=SPACE, out=folder, run=FakeTraining())
     training = FakeTraining()
     result = resume_tuning(folder, options=TuneOptions(5, pruner="none"), run=training)
@@ -149,6 +151,9 @@ def test_wrong_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="leave one out"):
         tune({**CONFIG, "tune": SPACE}, space=SPACE, out=tmp_path / "tune")
     assert not (tmp_path / "tune").exists()
+    assert _seconds("1h30m") == 5400
+    with pytest.raises(ConfigError, match="--budget: '2 weeks' is no duration; write 20m, 1h30m"):
+        _seconds("2 weeks")
     several = {**CONFIG, "train": {"devices": 2, "accelerator": "cpu"}}
     with pytest.raises(ConfigError, match="each trial has one device"):
         tune(several, space=SPACE, out=tmp_path / "tune")
@@ -162,7 +167,11 @@ def test_the_default_space_has_the_values_of_the_config() -> None:
     assert set(space.raw) == {
         "train.lr", "train.weight_decay", "train.augment", "train.backbone_lr", "train.freeze_backbone",
     }  # fmt: skip
-    assert set(space.values_of(config)) == set(space.raw)
+    values = space.values_of(config)
+    assert set(values) == set(space.raw), "so that the first trial is the config's own"
+    assert values["train.backbone_lr"] == BACKBONE_LR and values["train.freeze_backbone"] is None, (
+        "as a run chooses them"
+    )
 
 
 def test_scores_of_another_process_are_answered() -> None:

@@ -62,21 +62,18 @@ def tune(
 
 
 def _seconds(budget: str | None) -> float | None:
-    """Seconds of a duration such as 90m.
+    """Seconds of a duration such as 90m or 1h30m.
 
     Raises:
         ConfigError: it has another form.
     """
     from vertebra.errors import ConfigError
-    from vertebra.training.durations import DAY, HOUR, MINUTE
+    from vertebra.recipe.budget import parse_duration
 
-    if budget is None:
-        return None
-    units = {"s": 1, "m": MINUTE, "h": HOUR, "d": DAY}
     try:
-        return float(budget[:-1]) * units[budget[-1:]]
-    except (ValueError, KeyError):
-        raise ConfigError(f"--budget '{budget}' must be a number with s, m, h or d, such as 90m or 8h") from None
+        return None if budget is None else parse_duration(budget)
+    except ValueError as error:
+        raise ConfigError(f"--budget: {error}") from None
 
 
 def _print(tuned: Tuned, as_json: bool) -> None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from vertebra.recipe.defaults import (
+    BACKBONE_LR,
     BATCH_SIZES,
     EVALUATION_COST,
     EVALUATION_SHARE,
     FROZEN_SHARE,
+    IMAGE_LEVEL_BACKBONE_LR,
     IMAGE_LEVEL_FACTOR,
     IMAGE_LEVEL_FROZEN_SHARE,
     IMAGE_LEVEL_STEPS,
@@ -124,19 +126,21 @@ def choose_epochs(
     return epochs, reason
 
 
-def choose_frozen_share(image_level: bool, has_pretrained_backbone: bool) -> tuple[float, str]:
-    """The share of the steps in which the backbone is frozen, and the reason.
+def choose_frozen_share(image_level: bool) -> tuple[float, str]:
+    """The share of the steps in which a pretrained backbone with new branches is frozen, and the reason.
 
     Args:
         image_level: whether all branches describe the whole image.
-        has_pretrained_backbone: whether the backbone is pretrained and trained on, and the branches begin with random weights.
     """
-    if not has_pretrained_backbone:
-        return 0.0, "only a pretrained backbone with new branches is frozen at first"
     return (
         IMAGE_LEVEL_FROZEN_SHARE if image_level else FROZEN_SHARE,
         "the new branches first learn to read its features",
     )
+
+
+def choose_backbone_lr(image_level: bool) -> float:
+    """The factor of the learning rate for a pretrained backbone; ``image_level``: all branches describe the whole image."""
+    return IMAGE_LEVEL_BACKBONE_LR if image_level else BACKBONE_LR
 
 
 def choose_evaluations(epochs: int, images: int, val_images: int) -> tuple[int, str]:

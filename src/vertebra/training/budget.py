@@ -84,7 +84,8 @@ class BudgetKeeper(pl.Callback):
         self.left_out = 0  # steps of epochs that were cut and not continued
         self._laps: dict[bool, deque[float]] = {frozen: deque(maxlen=WINDOW) for frozen in (False, True)}
         self._mark = self.began
-        self._first_lap = self._saving = False
+        self._uncounted: set[bool] = set()  # kinds of steps whose first one is still to come
+        self._saving = False
         self._next_check = (0, 0.0)  # step, and seconds since the start
         self._printed = self.plan.total
 
@@ -129,7 +130,7 @@ class BudgetKeeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.step = trainer.global_step
-        self._mark, self._first_lap = self.clock(), True
+        self._mark, self._uncounted = self.clock(), {False, True}
         self._next_check = self._later_check()
         if self.step >= self.plan.total:
             trainer.should_stop = True  # it had ended before it was resumed
@@ -165,9 +166,10 @@ class BudgetKeeper(pl.Callback):
         return seconds
 
     def _take_step(self, seconds: float, frozen: bool) -> None:
-        """Takes the seconds of a step; the first one after a start also starts loader processes."""
-        if self._first_lap:
-            self._first_lap = False
+        """Takes the seconds of a step. The first one of each kind after a start does not count: it also starts loader processes, or
+        compiles the model."""
+        if frozen in self._uncounted:
+            self._uncounted.remove(frozen)
             return
         laps = self._laps[frozen]
         laps.append(seconds)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vertebra.build import canvas_size
-from vertebra.config import Config, TrainConfig
+from vertebra.config import Config
 from vertebra.data.canvas import measured_canvas
 from vertebra.data.open_datasets import Opened, branch_tasks
 from vertebra.data.sampler import MixSampler
@@ -21,12 +21,13 @@ from vertebra.recipe.defaults import BUDGET_MARGIN, RECIPES
 from vertebra.training.budget import FirstPlan, check_processes
 from vertebra.training.choosing import make_choices
 from vertebra.training.durations import duration_text
-from vertebra.training.frozen_start import check_backbone_options
+from vertebra.training.frozen_start import can_freeze, check_backbone_options
 from vertebra.training.hardware import Hardware, local_device
 from vertebra.training.loaders import RunData
 from vertebra.training.record import was_pretrained
 from vertebra.training.resolved_config import ResolvedConfig, resolved_config
 from vertebra.training.step_costs import measure_costs
+from vertebra.training.teacher import open_teacher
 from vertebra.training.user_transform import Transform
 
 SMALLER = {"best": ("default", "fast"), "default": ("fast",), "fast": ()}  # recipes with smaller canvases
@@ -115,7 +116,8 @@ def _measure(config: Config, model: VisionModel, run: BudgetRun) -> _Measured:
     pretrained = bool(model.backbone.pretrained) or was_pretrained(config)
     check_backbone_options(recipe, model.backbone, pretrained)
     seconds = min(MEASURED_SECONDS, MEASURED_SHARE * run.seconds)
-    costs = measure_costs(model, data, recipe, local_device(recipe, run.hardware), pretrained, seconds)
+    teacher, device = open_teacher(recipe, model), local_device(recipe, run.hardware)
+    costs = measure_costs(model, data, recipe, device, pretrained, teacher, seconds)
     epoch_steps = MixSampler(data.train_set, recipe.batch_size * recipe.accumulate).steps
     return _Measured(config_with_all, model, choices, costs, epoch_steps, pretrained)
 
@@ -144,7 +146,7 @@ def _facts(measured: _Measured, config: Config, run: BudgetRun, canvases: Sequen
     needed = train.epochs * measured.epoch_steps
     factor = RECIPES["best"].steps / RECIPES[recipe.recipe].steps if recipe.epochs is None else 1.0
     height, width = canvases[0]
-    unset = recipe.freeze_backbone == TrainConfig.model_fields["freeze_backbone"].default
+    freezable = recipe.freeze_backbone is None and measured.pretrained and can_freeze(recipe.strategy)
     return BudgetFacts(
         seconds=(1 - BUDGET_MARGIN) * run.seconds - (time.monotonic() - run.began),
         needed=needed,
@@ -153,7 +155,7 @@ def _facts(measured: _Measured, config: Config, run: BudgetRun, canvases: Sequen
         costs=measured.costs,
         every=recipe.evaluate_every,
         frozen=train.freeze_backbone,
-        freezable=unset and measured.pretrained,
+        freezable=freezable,
         canvas_factors=tuple(side[0] * side[1] / (height * width) for side in canvases),
     )
 

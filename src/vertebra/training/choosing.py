@@ -19,19 +19,20 @@ from vertebra.model_info import model_info
 from vertebra.recipe.choices import (
     Choice,
     DataFacts,
+    choose_backbone_lr,
     choose_epochs,
     choose_evaluations,
     choose_frozen_share,
     step_images,
 )
-from vertebra.recipe.defaults import BACKBONE_LR, IMAGE_LEVEL_BACKBONE_LR, MANY_IMAGES, RECIPES
+from vertebra.recipe.defaults import MANY_IMAGES, RECIPES
 from vertebra.tasks import all_image_level, get_task
+from vertebra.training.frozen_start import can_freeze
 from vertebra.training.hardware import Hardware, local_device
 from vertebra.training.loaders import mixed
 from vertebra.training.memory import memory_budget
 from vertebra.training.micro_batch import fitting_images
 from vertebra.training.resolved_config import ResolvedConfig, ResolvedTrain, resolved_config
-from vertebra.training.sharding import is_sharded
 
 
 def make_choices(
@@ -66,12 +67,11 @@ def make_choices(
         train.evaluate_every, reason = choose_evaluations(train.epochs, facts.images, facts.val_images)
         choices.append(Choice("evaluate_every", train.evaluate_every, reason))
     if train.backbone_lr is None:
-        train.backbone_lr = IMAGE_LEVEL_BACKBONE_LR if facts.image_level else BACKBONE_LR
+        train.backbone_lr = choose_backbone_lr(facts.image_level)
     if train.freeze_backbone is None:
-        share, reason = choose_frozen_share(facts.image_level, _begins_with_backbone(config, model))
-        share = 0.0 if is_sharded(train) else share
-        train.freeze_backbone = share
-        choices += [Choice("freeze_backbone", share, reason)] if share else []
+        freezes = can_freeze(train.strategy) and _begins_with_backbone(config, model)
+        train.freeze_backbone, reason = choose_frozen_share(facts.image_level) if freezes else (0.0, "")
+        choices += [Choice("freeze_backbone", train.freeze_backbone, reason)] if freezes else []
     return resolved_config(whole), choices
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-MINUTE, HOUR, DAY = 60, 3600, 86400
+MINUTE, HOUR = 60, 3600
 
 
 def duration_text(seconds: float) -> str:

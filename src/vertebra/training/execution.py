@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
@@ -39,7 +38,6 @@ from vertebra.training.metrics_table import METRICS, METRICS_BY_CLASS, is_of_cla
 from vertebra.training.prediction_pictures import prediction_pictures
 from vertebra.training.progress import ProgressDisplay
 from vertebra.training.record import (
-    RECORD,
     choice_lines,
     next_record,
     provenance,
@@ -48,6 +46,7 @@ from vertebra.training.record import (
     start_lines,
     step_shape,
 )
+from vertebra.training.record_file import RECORD, write_record
 from vertebra.training.report import write_run_report
 from vertebra.training.resolved_config import ResolvedConfig
 from vertebra.training.resuming import ResumableState, Resumption, check_data, consequences
@@ -138,7 +137,7 @@ def run_training(
         _fit(run, str(resumption.state) if resumption else None)
     if not run.module.losses:
         _report_nothing_left(run, config)
-    emit(*run.module.notes(), *run.data.notes())
+    emit(*run.module.skipped_steps.notes(), *run.data.notes())
     if run.folder.kept.epoch is None:
         error = RunError(f"{folder}: no evaluation had weights that can be kept; lower train.lr, and train anew")
         record_end(folder, run.record, error)
@@ -147,7 +146,7 @@ def run_training(
     _take_best_weights(model, folder)
     model.provenance = {**model.provenance, "epoch": run.folder.kept.epoch}  # with a moving average, its copy has it
     if run.trainer.is_global_zero:
-        _write(folder / RECORD, json.dumps({**run.record, "kept": run.folder.kept.to_dict()}, indent=2) + "\n")
+        write_record(folder, {**run.record, "kept": run.folder.kept.to_dict()})
         device = run.trainer.strategy.root_device
         thresholds = write_run_report(folder, model, opened, val, run.data, run.folder.kept, device)
         _keep_thresholds(model, folder, thresholds)
@@ -226,7 +225,7 @@ def _prepare(
     record["lower_is_better"] = [name for name in lower_metrics(model_info(model)) if not is_of_class(name)]
     model.provenance = provenance(record)
     module = TrainingModule(model.to(memory_format=torch.channels_last), recipe, values["pretrained"], teacher)  # type: ignore[call-overload]
-    module.folder = folder
+    module.skipped_steps.folder = folder
     if resumption is not None:
         check_state(resumption.state, module, RunFolder.STATE)
     emit(*start_lines(config, model, values, {"train": len(data.train_set), "val": len(data.val_set)}))
@@ -309,8 +308,9 @@ def run_folder_for(folder: Path, config: ResolvedConfig, record: Mapping[str, An
         if is_first_process():
             with os_errors_as_run_errors(folder):
                 folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / CONFIG, config.to_yaml())
-            _write(folder / RECORD, json.dumps(record, indent=2) + "\n")
+            with replacing(folder / CONFIG, synced=True) as part:
+                part.write_text(config.to_yaml(), encoding="utf-8")
+            write_record(folder, record)
             os.environ[FOLDER_VARIABLE] = str(folder)
         yield
     except BaseException as error:
@@ -325,12 +325,6 @@ def run_folder_for(folder: Path, config: ResolvedConfig, record: Mapping[str, An
                 emit(_saved(folder))
             raise
         raise user_error from error
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a small file atomically."""
-    with replacing(path, synced=True) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _remove_empty_run(folder: Path, created: Sequence[Path]) -> None:

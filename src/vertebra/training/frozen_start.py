@@ -8,6 +8,7 @@ from torch import nn
 
 from vertebra.errors import ConfigError
 from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.sharding import FSDP
 
 
 class FrozenStart:
@@ -40,12 +41,22 @@ class FrozenStart:
             self.backbone.eval()
 
 
+def can_freeze(strategy: str) -> bool:
+    """Whether a strategy trains weights without gradients in some steps: FSDP does not, and DDP only if it searches for them."""
+    return strategy != FSDP and (not strategy.startswith("ddp") or strategy.endswith("find_unused_parameters_true"))
+
+
 def check_backbone_options(recipe: ResolvedTrain, backbone: nn.Module, pretrained: bool) -> None:
-    """Checks that the options of a pretrained backbone have an effect.
+    """Checks that the options of a pretrained backbone have an effect, and that the strategy allows them.
 
     Raises:
-        ConfigError: one has none: the backbone is random, or frozen for the whole training.
+        ConfigError: one has none: the backbone is random, or frozen for the whole training; or the strategy cannot freeze.
     """
+    if recipe.freeze_backbone > 0 and not can_freeze(recipe.strategy):
+        raise ConfigError(
+            f"train.freeze_backbone and train.strategy {recipe.strategy} exclude each other, since a frozen backbone has no "
+            "gradients; take the strategy auto or ddp_find_unused_parameters_true, or set train.freeze_backbone=0"
+        )
     changed = {"freeze_backbone": recipe.freeze_backbone > 0, "layer_decay": recipe.layer_decay < 1}
     for name in (name for name, is_set in changed.items() if is_set):
         if not pretrained:

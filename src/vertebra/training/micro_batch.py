@@ -18,6 +18,7 @@ from vertebra.model import VisionModel
 from vertebra.recipe.defaults import ACTIVATION_FACTOR, MAX_BYTES_PER_PIXEL
 from vertebra.tasks import task_of
 from vertebra.training.precision import choose_precision
+from vertebra.training.teacher import Teacher
 
 TOO_MUCH = 2**60  # bytes, for a step that does not fit
 STATES = 2  # numbers that the optimizer keeps for each weight, AdamW's
@@ -178,10 +179,12 @@ def _allocated(trial: VisionModel, batch: Batch) -> int:
     return int(peak)
 
 
-def total_loss(trial: VisionModel, batch: Batch) -> Tensor:
-    """The sum of all loss terms of a batch."""
+def total_loss(trial: VisionModel, batch: Batch, teacher: Teacher | None = None) -> Tensor:
+    """The sum of all loss terms of a batch, also of those of a teacher."""
     targets: Mapping[str, Any] = {name: (branch.rows, branch.targets) for name, branch in batch.targets.items()}
-    terms, _ = trial.loss(batch.images, batch.sizes, targets)
+    terms, outputs = trial.loss(batch.images, batch.sizes, targets)
+    if teacher is not None:
+        terms = teacher.add_terms(terms, trial, batch, outputs)
     return torch.stack([term.sum.float() for branch in terms.values() for term in branch.values()]).sum()
 
 

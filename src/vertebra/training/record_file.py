@@ -38,5 +38,5 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Writes the record of a run, atomically."""
-    with replacing(folder / RECORD) as part:
+    with replacing(folder / RECORD, synced=True) as part:
         part.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import Field
 
 from vertebra.config import MANY, Config, TrainConfig
@@ -32,3 +35,19 @@ def resolved_config(config: Config) -> ResolvedConfig:
         ConfigError: an option has no value; the message has its path.
     """
     return validate(ResolvedConfig, config.model_dump(mode="json"), "")
+
+
+def recorded_config(raw: Mapping[str, Any], where: str) -> ResolvedConfig:
+    """The config of a run as the run has written it, also one of an older version, which froze no backbone and did not say so.
+
+    Args:
+        raw: the config as plain values.
+        where: file name for messages.
+
+    Raises:
+        ConfigError: something is wrong with it; the message names it.
+    """
+    config = Config.from_raw(raw, where)
+    if config.train.freeze_backbone is None:
+        config.train.freeze_backbone = 0.0
+    return resolved_config(config)

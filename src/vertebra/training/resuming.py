@@ -19,10 +19,11 @@ from vertebra.training.data_paths import check_data_exists, locate, move, with_a
 from vertebra.training.division import DIVISION, check_step, step_size
 from vertebra.training.fingerprint import Fingerprint, check_same
 from vertebra.training.folder import CONFIG
+from vertebra.training.frozen_start import frozen_steps
 from vertebra.training.hardware import Hardware, check_hardware
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import recorded_folder
-from vertebra.training.resolved_config import ResolvedConfig, resolved_config
+from vertebra.training.resolved_config import ResolvedConfig, recorded_config, resolved_config
 from vertebra.training.saved_state import damaged, read_state
 from vertebra.training.state_files import LAST, saved_states
 from vertebra.yaml_files import assign, parse_assignment
@@ -112,7 +113,7 @@ def plan_resumption(
             f"{folder} has no {LAST}: the run stopped before its first save; delete the folder and start it again, or start it "
             "in another folder: out=... (--out)"
         )
-    old = resolved_config(Config.from_raw(read_raw(folder / CONFIG), str(folder / CONFIG)))
+    old = recorded_config(read_raw(folder / CONFIG), str(folder / CONFIG))
     raw = old.model_dump(mode="json")  # written out, so that every key exists
     for key, value in [*_flat(sections), *map(parse_assignment, overrides)]:
         if key == "data" and isinstance(value, str):
@@ -199,7 +200,7 @@ def read_saved(path: Path, config: ResolvedConfig) -> Saved:
     try:
         lr_scheduler = checkpoint["lr_schedulers"][0]
         return Saved(
-            config=resolved_config(Config.from_raw(entry["config"], str(path))) if "config" in entry else config,
+            config=recorded_config(entry["config"], str(path)) if "config" in entry else config,
             data=entry.get("data", {}),
             processes=entry.get("processes"),
             device=entry.get("device"),
@@ -277,6 +278,11 @@ def consequences(resumption: Resumption, steps: int, precision: str) -> list[str
             f"the learning rate follows the schedule of {recipe.epochs} epochs from here on: {max(saved.rates):.3g} -> "
             f"{factor * max(saved.peaks):.3g}, and {100 * schedule.factor(1.0):.3g} % of {max(saved.peaks):.3g} at the end"
         )
+        before, now = (frozen_steps(recipe, epochs * steps) for epochs in (saved.config.train.epochs, recipe.epochs))
+        if before <= saved.scheduled < now:
+            lines.append(
+                f"the backbone is frozen again, up to step {now}, as in the schedule of {recipe.epochs} epochs"
+            )
     other_precision = saved.precision not in (None, precision)
     if other_precision:
         lines.append(f"precision: {saved.precision} -> {precision}")

@@ -215,8 +215,9 @@ def resume_run(
     """Resumes a run where it stopped; without changes, it ends with the same weights as a run that was not stopped.
 
     These options may change, which is logged: ``train.epochs``, ``budget``, ``patience``, ``evaluate_every``,
-    ``save_every_minutes``, ``workers``, ``log``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``,
-    ``precision``, and the paths of the data and of ``teacher``.
+    ``save_every_minutes``, ``workers``, ``log``, ``cache``, ``accelerator``, ``devices``, ``num_nodes``, ``strategy``,
+    ``precision``, ``compile``, the paths of the data and of ``teacher``, and ``batch_size`` and ``accumulate`` if a step keeps its
+    images.
 
     Args:
         folder: the run folder.

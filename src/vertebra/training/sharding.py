@@ -42,9 +42,8 @@ def check_sharding(recipe: TrainConfig, processes: int, branches: int) -> None:
             f"train.strategy: fsdp needs the same gradients in all processes, and of {branches} branches a process may have no "
             "labels for one; take ddp_find_unused_parameters_true, or auto"
         )
-    for name, is_set in (("compile", recipe.compile), ("freeze_backbone", bool(recipe.freeze_backbone))):
-        if is_set:
-            raise ConfigError(f"train.{name} and train.strategy fsdp exclude each other; leave one out")
+    if recipe.compile:
+        raise ConfigError("train.compile and train.strategy fsdp exclude each other; leave one out")
     if recipe.precision == "16-mixed":
         raise ConfigError("train.precision: fsdp has no 16-mixed; take bf16-mixed or 32")
 

@@ -8,8 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -17,11 +16,9 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule
 
 from vertebra.data.batches import Batch
-from vertebra.errors import RunError
 from vertebra.evaluation.measure import Evaluation
 from vertebra.evaluation.process_sums import has_processes, sum_over_processes
 from vertebra.losses.loss_term import LossTerm
-from vertebra.messages import emit
 from vertebra.model import VisionModel
 from vertebra.model_info import model_info
 from vertebra.recipe.lr_schedule import lr_factor, make_schedule
@@ -30,11 +27,11 @@ from vertebra.training.buffers import BufferBackup, copy_from_first_process, sav
 from vertebra.training.ema import MovingAverage
 from vertebra.training.epoch_cost import EpochCost
 from vertebra.training.frozen_start import FrozenStart, check_backbone_options, frozen_steps
-from vertebra.training.nonfinite_batch import FOLDER, write_nonfinite_batch
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 from vertebra.training.resolved_config import ResolvedTrain
 from vertebra.training.sharding import full, gather, is_sharded, shard
+from vertebra.training.skipped_steps import SkippedStep, SkippedSteps
 from vertebra.training.teacher import DISTILLATION, Teacher
 
 Terms = dict[str, dict[str, LossTerm]]
@@ -56,9 +53,8 @@ class TrainingModule(pl.LightningModule):
     Attributes:
         requests: this process's requests to all processes: whether to stop and whether to save after the step.
         agreed: whether any process requested each of the two before the last step.
-        skipped_steps: number of skipped steps, by reason.
+        skipped_steps: those that were not taken.
         cost: seconds and memory of the epoch.
-        folder: of the run, where the batch of a skipped step is saved; None for nowhere.
         plan: the number of steps; None before training for that of the recipe's epochs.
     """
 
@@ -78,12 +74,9 @@ class TrainingModule(pl.LightningModule):
         self.evaluation = Evaluation(model_info(model))
         self.scores: dict[str, float] | None = None
         self.losses: dict[str, float] = {}
-        self.nonfinite_steps = 0
-        self.skipped_steps: Counter[str] = Counter()
+        self.skipped_steps = SkippedSteps()
         self.cost = EpochCost()
-        self.folder: Path | None = None
         self.plan: StepPlan | None = None
-        self._series: _Skipped | None = None  # the first of the steps in a row that were skipped
         self.requests: tuple[bool, bool] = (False, False)
         self.agreed: tuple[bool, bool] = (False, False)
 
@@ -137,14 +130,14 @@ class TrainingModule(pl.LightningModule):
             self.teacher.to(self.device)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["skipped_steps"] = dict(self.skipped_steps)
-        checkpoint["nonfinite_steps"] = self.nonfinite_steps
+        checkpoint["skipped_steps"] = dict(self.skipped_steps.counts)
+        checkpoint["nonfinite_steps"] = self.skipped_steps.in_a_row
         checkpoint["origin"] = dict(self.model.origin)  # for the run's model files, also after it was resumed
         checkpoint["cost"] = self.cost.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.skipped_steps = Counter(checkpoint["skipped_steps"])
-        self.nonfinite_steps = checkpoint.get("nonfinite_steps", 0)  # older versions did not save it
+        self.skipped_steps.counts = Counter(checkpoint["skipped_steps"])
+        self.skipped_steps.in_a_row = checkpoint.get("nonfinite_steps", 0)  # older versions did not save it
         for model in (self.model, self.best_model, *self._whole):
             model.origin = dict(checkpoint["origin"])
         if "cost" in checkpoint:  # not in states of older versions
@@ -221,12 +214,7 @@ class TrainingModule(pl.LightningModule):
         compiled = self._compiled_loss if torch.is_grad_enabled() else None
         loss = compiled or self.model.loss
         terms, outputs = loss(micro.images, micro.sizes, targets)
-        if self.teacher is not None:
-            rows = {name: None if len(rows) == len(micro) else rows for name, (rows, _) in targets.items()}
-            distilled = self.teacher.terms(self.model, micro.images, micro.sizes, rows, outputs)
-            for name, term in distilled.items():
-                terms[name] = {**terms[name], DISTILLATION: term}
-        return terms
+        return terms if self.teacher is None else self.teacher.add_terms(terms, self.model, micro, outputs)
 
     def _counts(self, step: Sequence[Batch]) -> Tensor | None:
         """Counts of all terms over the step's micro batches and all processes; None where one pass gives both.
@@ -306,36 +294,12 @@ class TrainingModule(pl.LightningModule):
         if not lost and not all(map(math.isfinite, numbers)):
             nonfinite = ["a running statistic"]
         anywhere = self._agree(bool(lost or nonfinite))
-        self.nonfinite_steps = self.nonfinite_steps + 1 if anywhere else 0
         if anywhere:
-            skipped = _Skipped(self.global_step + 1, ", ".join(nonfinite), dict(self.losses), step)
-            self._series = self._series or skipped
-            self._note_skipped(skipped, self._series)
+            skipped = SkippedStep(self.global_step + 1, ", ".join(nonfinite), dict(self.losses), step)
+            self.skipped_steps.add(skipped, self.global_rank if self.trainer.world_size > 1 else None)
         else:
-            self._series = None
+            self.skipped_steps.end_series()
         return not anywhere
-
-    def _note_skipped(self, skipped: _Skipped, first: _Skipped) -> None:
-        what = skipped.what or "a loss of another process"
-        if not self.skipped_steps[what]:
-            emit(f"step {skipped.number}: {what} was not finite, so the step is not taken{self._save_batch(skipped)}")
-        self.skipped_steps[what] += 1
-        if self.nonfinite_steps >= 10:
-            files = ", ".join(str(origin.path) for micro in first.batches for origin in micro.origins[:2])
-            raise RunError(
-                f"{what} was not finite in ten steps in a row (the first, step {first.number}, with {files}, …"
-                f"{self._save_batch(first)}); look for broken labels with 'vertebra data check', or start a new run with a "
-                "lower train.lr"
-            )
-
-    def _save_batch(self, skipped: _Skipped) -> str:
-        """Saves the batch of a step in the run folder, and returns where, in words."""
-        if self.folder is None or not skipped.what:
-            return ""
-        name = FOLDER if self.trainer.world_size == 1 else f"{FOLDER}/process-{self.global_rank}"
-        facts = {"step": skipped.number, "not_finite": skipped.what, "losses": skipped.losses}
-        path = write_nonfinite_batch(self.folder / name, skipped.batches, facts)
-        return "" if path is None else f"; its images and labels are in {path}"
 
     def _agree(self, nonfinite: bool) -> bool:
         """Whether the step is not finite in any process; their requests are exchanged with it."""
@@ -347,13 +311,6 @@ class TrainingModule(pl.LightningModule):
             nonfinite, stop, save = (flags > 0).tolist()
             self.agreed = (stop, save)
         return nonfinite
-
-    def notes(self) -> list[str]:
-        """The number of skipped steps, by reason."""
-        return [
-            f"{count} {'step was' if count == 1 else 'steps were'} not taken: {what} was not finite"
-            for what, count in self.skipped_steps.items()
-        ]
 
     def on_validation_start(self) -> None:
         self.cost.begin("evaluation")
@@ -370,15 +327,6 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self.scores = self.evaluation.compute()
-
-
-class _Skipped(NamedTuple):
-    """A step that was not taken: its number from 1, what was not finite in this process, its losses and its micro batches."""
-
-    number: int
-    what: str
-    losses: dict[str, float]
-    batches: Sequence[Batch]
 
 
 def draw_seed(*numbers: int) -> int:

@@ -25,6 +25,7 @@ from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 from vertebra.training.precision import choose_precision
 from vertebra.training.resolved_config import ResolvedTrain
+from vertebra.training.teacher import Teacher
 
 WARM_UP = 2  # calls that do not count
 MAX_TIMED = 20  # calls that count, at most
@@ -32,7 +33,13 @@ SAVE_RATE = 1e8  # bytes per second of a saved state, until one was saved
 
 
 def measure_costs(
-    model: VisionModel, data: RunData, recipe: ResolvedTrain, device: torch.device, pretrained: bool, seconds: float
+    model: VisionModel,
+    data: RunData,
+    recipe: ResolvedTrain,
+    device: torch.device,
+    pretrained: bool,
+    teacher: Teacher | None,
+    seconds: float,
 ) -> Costs:
     """The seconds of a step, of a step with a frozen backbone, and of an evaluation, data loading included.
 
@@ -42,6 +49,7 @@ def measure_costs(
         recipe: of the run.
         device: that the run computes on.
         pretrained: whether the backbone is; only then it can be frozen.
+        teacher: of the run; it is moved to the device.
         seconds: that the measurement of each may take, above the calls that are needed.
 
     Raises:
@@ -56,7 +64,7 @@ def measure_costs(
             "train.epochs"
         ) from error
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        step, frozen_step = _measure_steps(trial, data, recipe, device, pretrained, seconds)
+        step, frozen_step = _measure_steps(trial, data, recipe, device, pretrained, teacher, seconds)
         evaluation = _measure_evaluation(trial, data, recipe, device, seconds)
     save = 2 * weight_bytes(model, recipe.ema is not None) / SAVE_RATE
     return Costs(step, frozen_step, evaluation, save)
@@ -68,6 +76,7 @@ def _measure_steps(
     recipe: ResolvedTrain,
     device: torch.device,
     pretrained: bool,
+    teacher: Teacher | None,
     seconds: float,
 ) -> tuple[float, float]:
     """Seconds of a step, and of one with a frozen backbone."""
@@ -75,6 +84,8 @@ def _measure_steps(
     batches = _endless(data.train_dataloader())
     optimizer = make_optimizer(parameter_groups(trial.backbone, trial, recipe, pretrained), recipe)
     frozen_start = FrozenStart(trial.backbone, 1)
+    if teacher is not None:
+        teacher.to(device)
 
     def take_step(frozen: bool) -> None:
         step: Sequence[Batch] = [micro.to(device) for micro in next(batches)]
@@ -83,7 +94,7 @@ def _measure_steps(
         for counted in (True, False) if len(step) > 1 else (False,):  # several micro batches are counted first
             for micro in step:
                 with torch.set_grad_enabled(not counted), autocast():
-                    loss = total_loss(trial, micro)
+                    loss = total_loss(trial, micro, teacher)
                 if loss.requires_grad:
                     torch.autograd.backward(loss)
         optimizer.step()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vertebra.config import Config, TrainConfig
+from vertebra.data.batches import Batch
 from vertebra.decoders.base import Outputs
 from vertebra.errors import ConfigError, RunError, VertebraError
 from vertebra.losses.loss_term import LossTerm
@@ -86,6 +87,25 @@ class Teacher:
             except ConfigError as error:
                 raise ConfigError(f"{OPTION} {self.source}: branch '{name}': {error}") from None
         return terms
+
+    def add_terms(
+        self,
+        terms: Mapping[str, dict[str, LossTerm]],
+        student: VisionModel,
+        micro: Batch,
+        outputs: Mapping[str, Outputs],
+    ) -> dict[str, dict[str, LossTerm]]:
+        """The loss terms of a micro batch by branch, with those of the teacher.
+
+        Args:
+            terms: without them.
+            student: the model that is trained.
+            micro: the images, with their labels.
+            outputs: the student's raw outputs by branch, of the images that are labeled for it.
+        """
+        rows = {name: None if len(branch.rows) == len(micro) else branch.rows for name, branch in micro.targets.items()}
+        taught = self.terms(student, micro.images, micro.sizes, rows, outputs)
+        return {**terms, **{name: {**terms[name], DISTILLATION: term} for name, term in taught.items()}}
 
     def record(self) -> dict[str, Any]:
         """What the record of a run has of its teacher, without the folders of its path."""

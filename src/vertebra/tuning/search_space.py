@@ -9,7 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from vertebra.config import Config
+from vertebra.data.open_datasets import branch_tasks
 from vertebra.errors import ConfigError, VertebraError, shortened
+from vertebra.recipe.choices import choose_backbone_lr
+from vertebra.tasks import all_image_level
 from vertebra.training.optimizers import peak_lr, weight_decay
 from vertebra.training.record import was_pretrained
 from vertebra.validation import validate
@@ -117,8 +120,10 @@ class SearchSpace:
 
     def values_of(self, config: Config) -> dict[str, Any]:
         """The values that a config has, as an Optuna study names them; without those that are not in the space."""
-        written = config.model_dump(mode="json")
-        written["train"]["lr"], written["train"]["weight_decay"] = peak_lr(config.train), weight_decay(config.train)
+        written, train = config.model_dump(mode="json"), config.train
+        written["train"]["lr"], written["train"]["weight_decay"] = peak_lr(train), weight_decay(train)
+        if train.backbone_lr is None:
+            written["train"]["backbone_lr"] = choose_backbone_lr(all_image_level(branch_tasks(config).values()))
         values: dict[str, Any] = {}
         for key in self.raw:
             value = _get(written, key)
@@ -179,6 +184,6 @@ def default_space(config: Config) -> dict[str, Any]:
     if not recipe.augment.is_object and not recipe.augment.options:
         space["train.augment"] = list(dict.fromkeys([recipe.augment.name, *AUGMENTATIONS]))
     if was_pretrained(config):
-        space["train.backbone_lr"] = list(dict.fromkeys([recipe.backbone_lr, 0.1, 0.3, 1.0]))
+        space["train.backbone_lr"] = {"low": 0.03, "high": 1.0, "log": True}
         space["train.freeze_backbone"] = list(dict.fromkeys([recipe.freeze_backbone, 0.0, 0.2]))
     return space
