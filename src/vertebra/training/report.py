@@ -77,8 +77,9 @@ def write_run_report(
 def _measured(
     model: VisionModel, val: Opened, data: RunData, device: torch.device
 ) -> tuple[Measured | None, dict[str, ClassThresholds], list[str]]:
-    """The evaluation of the kept weights, its best thresholds, by which its pictures are drawn, and notes about what is missing. Its
-    metrics are those of training, over all images; it computes none, since other processes of the run do not take part."""
+    """The evaluation of the kept weights, its best thresholds, by which its pictures are drawn, and notes about what is missing.
+    Its metrics are those of training, over all images; it computes none, since other processes of the run do not take part.
+    """
     sources = spread_images(val.sources, MAX_IMAGES)
     info = model_info(model)
     try:
