@@ -211,7 +211,7 @@ def _classes(contents: Sequence[ReportContent]) -> list[str]:
         values = [scores.get(metric) for scores in groups.values()]
         rows.setdefault(f"{branch}/{name}", []).append((class_name, *values, *_differences(values)))
     columns = ["name", *groups, *_difference_names(list(groups))]
-    meanings = {name.rpartition("/")[0]: fact.meaning for name, fact in _known(contents).items()}
+    meanings = {"/".join(name.split("/")[:2]): fact.meaning for name, fact in _known(contents).items()}
     return [
         heading(name) + paragraph(meanings.get(name, "")) + table(columns, lines, label=name)
         for name, lines in rows.items()
