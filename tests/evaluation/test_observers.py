@@ -79,3 +79,16 @@ def test_the_wanted_images_are_drawn(tmp_path: Path) -> None:
     assert [side.width for side in drawings.sides["boxes", files[0]]] == [440, 440]
     part = np.asarray(drawings.objects_drawn["boxes", files[1], BOX]).astype(int)
     assert (np.abs(part - (255, 0, 160)).max(axis=2) < 10).any(), "the object is marked"
+
+
+def test_pictures_show_what_a_predictor_keeps(tmp_path: Path) -> None:
+    Image.new("RGB", (440, 440), (90, 90, 90)).save(tmp_path / "a.png")
+    sides = []
+    for thresholds, scores in (({}, [0.2]), ({"boxes": {"cat": 0.6}}, [0.5]), ({}, [0.5])):
+        info = INFO._replace(thresholds=thresholds)
+        prediction, annotation = one(1, tmp_path / "a.png")
+        prediction = replace(prediction, scores=np.array(scores, dtype=np.float32), draw_threshold=0.0)
+        drawings = Drawings(info, {"boxes": [tmp_path / "a.png"]}, {})
+        drawings.add("boxes", prediction, annotation, tmp_path / "a.png")
+        sides.append(np.asarray(drawings.sides["boxes", tmp_path / "a.png"][1]))
+    assert [bool((side == 90).all()) for side in sides] == [True, True, False]

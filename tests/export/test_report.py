@@ -75,7 +75,7 @@ def test_two_runs_side_by_side(runs: tuple[Path, Path], tmp_path: Path) -> None:
     scores = [vertebra.evaluate(run, split="val")["classify/loss"] for run in runs]
     assert f"classify/loss {scores[0]:.4f} {scores[1]:.4f} {scores[1] - scores[0]:.4f}" in text
     assert re.search(r"train\.lr 0\.01 0\.001", text) and "train.batch_size" not in text
-    assert "Validation loss of classify" in text and "class of classify" in text
+    assert "Validation loss of classify" in text and "classify/class accuracy on the images of each class" in text
     assert "Images that got better (classify)" in text or "Images that got worse (classify)" in text
     assert re.search(r"ground truth .*?first .*?second .*?loss \S+ → \S+", text)
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from vertebra.report.comparison_page import write_comparison_page
 from vertebra.report.hints import hints
 from vertebra.report.measured import Measured, MeasuredBranch
 from vertebra.report.run_curves import class_charts, loss_charts, metric_charts, time_charts
 from vertebra.report.run_facts import MetricFacts, RunFacts
+from vertebra.report.run_page import ReportContent
 from vertebra.report.split_facts import SplitFacts
 from vertebra.tasks.diagnosis import BarChart, Diagnosis, LikelyWrongLabel
 
@@ -43,8 +45,9 @@ def test_one_chart_for_each_family() -> None:
     shares, error = metric_charts(table, ["boxes"], run().metrics, ("boxes/map", 2))
     assert [curve.name for curve in shares.curves] == ["map"] and shares.curves[0].mark == (2, 0.2)
     assert error.title == "error of boxes" and error.y_label == "lower is better"
-    (classes,) = class_charts(table, ["boxes"])
-    assert classes.title == "map of boxes by class" and [curve.name for curve in classes.curves] == ["cat"]
+    (classes,) = class_charts(table, ["boxes"], {"boxes/map/cat": MetricFacts(meaning="mean average precision")})
+    assert (classes.title, classes.y_label, classes.text) == ("boxes/map", "higher is better", "mean average precision")
+    assert [curve.name for curve in classes.curves] == ["cat"]
     totals, each = time_charts(table)
     assert isinstance(totals, BarChart) and totals.bars == {"data (60%)": 18.0, "forward (40%)": 12.0}
     assert each.title == "Time of each epoch"
@@ -52,23 +55,44 @@ def test_one_chart_for_each_family() -> None:
 
 
 def test_hints_name_what_is_wrong() -> None:
-    assert any("waiting for images" in line for line in hints(run(), [], None))
-    over = hints(run(rows=rows([3, 1, 2, 2.5, 3], [0.1] * 5)), [], None)
+    assert any("waiting for images" in line for line in hints(run(), [], None, {}))
+    over = hints(run(rows=rows([3, 1, 2, 2.5, 3], [0.1] * 5)), [], None, {})
     assert any(line.startswith("boxes: overfitting. The validation loss was lowest in epoch 2") for line in over)
-    rising = hints(run(rows=rows([3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.4, 0.5]), kept_epoch=5), [], None)
+    rising = hints(run(rows=rows([3, 2, 2, 2, 2], [0.1, 0.2, 0.3, 0.4, 0.5]), kept_epoch=5), [], None, {})
     assert any("still improving" in line and "more epochs than 5" in line for line in rising)
-    calm = hints(run(rows=[{**row, "seconds/data": 0.1} for row in rows([3, 2, 2, 2, 2], [0.1] * 5)]), [], None)
+    calm = hints(run(rows=[{**row, "seconds/data": 0.1} for row in rows([3, 2, 2, 2, 2], [0.1] * 5)]), [], None, {})
     assert calm == []
 
 
 def test_hints_about_classes_and_labels() -> None:
     train = SplitFacts("train", 100, class_images={"boxes": {"cat": 90, "dog": 80, "hen": 3}})
     scores = {"boxes/map": 0.5, "boxes/map/cat": 0.8, "boxes/map/dog": 0.7, "boxes/map/hen": 0.1}
+    scores |= {"boxes/error/cat": 9.0, "boxes/error/dog": 8.0, "boxes/error/hen": 1.0}
     blocks = [BarChart("Errors", {"missed": 12.0, "class": 3.0}, "points of AP50")]
     wrong = [LikelyWrongLabel(0, 0.9, "labeled cat")]
     diagnosis = Diagnosis(blocks, np.zeros(1), [""], likely_wrong=wrong)
     measured = Measured("test", 1, 1, scores, {"boxes": MeasuredBranch("detect", [Path("a.png")], diagnosis)})
-    lines = "\n".join(hints(None, [train], measured))
+    lines = "\n".join(hints(None, [train], measured, {"boxes/error/hen": MetricFacts(True)}))
     assert "fewer than 20 training images: hen (3)" in lines and "far below the mean of 0.533 for hen (0.100)" in lines
     assert "the largest loss is from 'missed': without it, 12 points of AP50 more" in lines
-    assert "1 label of test may be wrong" in lines
+    assert "1 label of test may be wrong" in lines and "boxes/error" not in lines, "its smallest error is its best one"
+
+
+def test_a_comparison_has_the_classes_whose_names_have_slashes(tmp_path: Path) -> None:
+    facts = {"boxes/map/cat/tabby": MetricFacts(meaning="mean average precision")}
+    contents = [
+        ReportContent(
+            name,
+            Path(name),
+            run(kept_scores={"boxes/map/cat/tabby": score}),
+            None,
+            [],
+            None,
+            [],
+            facts,
+            {"boxes": "detect"},
+        )
+        for name, score in (("first", 0.25), ("second", 0.75))
+    ]
+    html = write_comparison_page(tmp_path / "both.html", contents).read_text(encoding="utf-8")
+    assert "<h3>boxes/map</h3><p>mean average precision</p>" in html and '<th scope="row">cat/tabby</th>' in html

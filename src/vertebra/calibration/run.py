@@ -106,15 +106,7 @@ def calibrate(
     model = load(path, pick_device(device), parts=parts)
     chosen = _able_branches(model_info(model), branches, temperature)
     images = LabeledImages(path, model, chosen, data, split, batch_size, rename_classes)
-    result = Calibration()
-    if temperature:
-        result.temperatures = _fit(model, images)
-    else:
-        assert miss is not None
-        result.points = _choose(model, images, miss, confidence)
-        tasks = {name: get_task(model.branch(name).task) for name in result.points}
-        result.binary = {name: task.image_level for name, task in tasks.items()}
-    result.images = images.counts
+    result = _calibrated(model, images, miss, confidence)
     if result.temperatures or any(point.threshold is not None for points in result.points.values() for point in points):
         result.path = save(model, target)
     return result
@@ -153,6 +145,15 @@ def _able_branches(info: ModelInfo, branches: Sequence[str] | None, temperature:
         what = "temperature" if temperature else "threshold of objects or classes"
         raise ConfigError(f"branch '{refused[0]}': there is no {what} in the task {tasks[refused[0]].name}")
     return able if branches is None else list(branches)
+
+
+def _calibrated(model: VisionModel, images: LabeledImages, miss: float | None, confidence: float) -> Calibration:
+    """Calibrates a model in place: its thresholds, or its temperatures if there is no share of missed objects to promise."""
+    if miss is None:
+        return Calibration(images.counts, temperatures=_fit(model, images))
+    points = _choose(model, images, miss, confidence)
+    binary = {name: get_task(model.branch(name).task).image_level for name in points}
+    return Calibration(images.counts, points, binary)
 
 
 def _choose(

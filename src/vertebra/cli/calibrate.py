@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from vertebra.cli.evaluation_options import BATCH_SIZE, DEVICE, RENAME_CLASSES
 from vertebra.cli.printing import print_json
 
 if TYPE_CHECKING:
@@ -37,14 +38,9 @@ def calibrate(
     branch: list[str] = typer.Option(
         [], help="Calibrate only this branch; may be repeated. By default all that can be."
     ),
-    rename_classes: list[str] = typer.Option(
-        [],
-        "--rename-class",
-        metavar="NAME=NAME",
-        help="A class name of --data and the name in the model; may be repeated.",
-    ),
-    batch_size: int = typer.Option(8, min=1, help="Batch size."),
-    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
+    rename_classes: list[str] = RENAME_CLASSES,
+    batch_size: int = BATCH_SIZE,
+    device: str | None = DEVICE,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Choose thresholds that miss at most a promised share of objects, or fit temperatures; writes a new model file.
@@ -91,7 +87,7 @@ def _lines(result: Calibration, miss: float | None, confidence: float) -> Iterat
     if result.path is not None:
         yield f"written: {result.path}"
     else:
-        yield "nothing is written: no class has a threshold that keeps the promise"
+        yield "nothing is written" + ("" if miss is None else ": no class has a threshold that keeps the promise")
 
 
 def _table(points: list[OperatingPoint]) -> Iterator[str]:

@@ -7,30 +7,32 @@ from typing import Any
 
 import typer
 
+from vertebra.cli.data_options import IGNORE_INDEX
+from vertebra.cli.evaluation_options import (
+    BATCH_SIZE,
+    BRANCH,
+    DATA,
+    DEVICE,
+    PRECISION,
+    RENAME_CLASSES,
+    RUNTIME,
+    THREADS,
+)
 from vertebra.cli.printing import print_json
 
 
 def evaluate(
     source: str = typer.Argument(..., help="A run folder, a model file, or an exported file."),
     split: str = typer.Option("test", help="train, val or test; model.evaluate() in Python has val."),
-    data: str | None = typer.Option(None, help="A data set; by default the run's."),
-    branch: list[str] = typer.Option([], help="Evaluate only this branch; may be repeated. By default all."),
-    ignore_index: int | None = typer.Option(None, help="Mask value of ignored pixels."),
-    rename_classes: list[str] = typer.Option(
-        [],
-        "--rename-class",
-        metavar="NAME=NAME",
-        help="A class name of --data and the name in the model; may be repeated.",
-    ),
-    batch_size: int = typer.Option(8, min=1, help="Batch size."),
-    device: str | None = typer.Option(None, help="cpu, cuda, mps …; by default the best available."),
-    runtime: str | None = typer.Option(
-        None, help="torch, onnx, openvino or tensorrt; by default the one stored by benchmark, else torch."
-    ),
-    precision: str | None = typer.Option(
-        None, help="fp32, bf16, fp16 (GPU) or int8; by default the one stored by benchmark, else fp32."
-    ),
-    threads: int | None = typer.Option(None, min=1, help="CPU threads; by default all available CPUs."),
+    data: str | None = DATA,
+    branch: list[str] = BRANCH,
+    ignore_index: int | None = IGNORE_INDEX,
+    rename_classes: list[str] = RENAME_CLASSES,
+    batch_size: int = BATCH_SIZE,
+    device: str | None = DEVICE,
+    runtime: str | None = RUNTIME,
+    precision: str | None = PRECISION,
+    threads: int | None = THREADS,
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object with keys branch/metric."),
 ) -> None:
     """Evaluate a model on labeled images."""

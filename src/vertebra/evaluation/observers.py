@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from vertebra.errors import DataError
+from vertebra.inference.pipeline import score_thresholds
 from vertebra.model_info import ModelInfo
 from vertebra.report.example_pictures import draw_object, draw_sides
 from vertebra.report.measured import Sides
@@ -74,7 +75,7 @@ class Drawings:
     """Draws some images with their ground truth and prediction; an image that can no longer be read has no picture.
 
     Args:
-        info: of the model.
+        info: of the model; its thresholds decide which objects of a prediction are drawn, as those of a predictor do.
         wanted: the files to draw, by branch.
         objects: boxes (x1, y1, x2, y2) of objects to draw, by branch and file; None for the whole image.
 
@@ -89,7 +90,7 @@ class Drawings:
         wanted: Mapping[str, Sequence[Path]],
         objects: Mapping[str, Mapping[Path, Sequence[Box | None]]],
     ) -> None:
-        self.branches = info.branches
+        self.branches, self.thresholds = info.branches, score_thresholds(info, None)
         self.wanted = {name: set(paths) for name, paths in wanted.items()}
         self.objects = objects
         self.sides: dict[tuple[str, Path], Sides] = {}
@@ -102,8 +103,10 @@ class Drawings:
     def add(self, branch: str, prediction: Any, ground_truth: Any, path: Path) -> None:
         """See `Observer`."""
         task_name, labels = self.branches[branch]
+        threshold = self.thresholds[branch]
         try:
             if path in self.wanted.get(branch, ()):
+                prediction = prediction if threshold is None else prediction.apply_threshold(threshold)
                 self.sides[branch, path] = draw_sides(get_task(task_name), labels, prediction, ground_truth, path)
             for box in self.objects.get(branch, {}).get(path, ()):
                 self.objects_drawn[branch, path, box] = draw_object(

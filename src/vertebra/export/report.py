@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vertebra.annotations.table import SPLITS
 from vertebra.config import Config
 from vertebra.data.open_datasets import Opened
 from vertebra.data.splits import NoSplit
@@ -28,7 +29,6 @@ from vertebra.training.loaders import mixed
 from vertebra.training.report import REPORT, first_images
 from vertebra.training.run_facts import metric_facts, run_facts
 
-SPLITS = ("train", "val", "test")
 Source = str | Path | os.PathLike[str] | VisionModel | ExportedModel
 
 

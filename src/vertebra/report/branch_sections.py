@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from vertebra.report.blocks import blocks_html, table_html
 from vertebra.report.html_page import Picture, Section, details, file_link, gallery, heading, paragraph, table
 from vertebra.report.measured import Measured, MeasuredBranch
-from vertebra.tasks.diagnosis import Table
+from vertebra.tasks.diagnosis import Diagnosis, Table
 
 THRESHOLD = "best threshold"  # the column of a table that has them already
 TITLES = {"worst": "Worst images", "typical": "Typical images", "best": "Best images"}
@@ -26,7 +26,7 @@ def branch_sections(measured: Measured, scores: Mapping[str, float]) -> list[Sec
         parts = per_class_tables(scores, [name])
         if branch.diagnosis is not None:
             classes = details("Metrics of each class", "".join(parts))
-            parts = [blocks_html(branch.diagnosis.blocks), *_thresholds(branch), classes]
+            parts = [blocks_html(branch.diagnosis.blocks), *_thresholds(branch.diagnosis), classes]
         parts += [*example_pictures(branch), *_wrong_labels(branch)]
         sections.append(Section(f"Branch {name} on {measured.what}", parts))
     return sections
@@ -47,14 +47,12 @@ def per_class_tables(scores: Mapping[str, float], branches: Iterable[str]) -> li
     return [part for part in parts if part]
 
 
-def _thresholds(branch: MeasuredBranch) -> list[str]:
-    thresholds = branch.diagnosis.thresholds if branch.diagnosis is not None else {}
-    blocks = branch.diagnosis.blocks if branch.diagnosis is not None else ()
-    listed = any(isinstance(block, Table) and THRESHOLD in block.columns for block in blocks)
-    if not thresholds or listed:
+def _thresholds(diagnosis: Diagnosis) -> list[str]:
+    listed = any(isinstance(block, Table) and THRESHOLD in block.columns for block in diagnosis.blocks)
+    if not diagnosis.thresholds or listed:
         return []
     text = "The score from which the predictions of each class have the best F1 on these images."
-    return [table_html(Table("Best thresholds", ["class", "score"], list(thresholds.items()), text))]
+    return [table_html(Table("Best thresholds", ["class", "score"], list(diagnosis.thresholds.items()), text))]
 
 
 def example_pictures(branch: MeasuredBranch) -> list[str]:

@@ -197,24 +197,24 @@ def _charts(contents: Sequence[ReportContent]) -> list[LineChart]:
         charts.append(LineChart(f"Validation loss of {branch}", "epoch", "loss", validation, LOSSES))
         for name in columns:
             if name.startswith(f"{branch}/") and name.count("/") == 1 and not name.endswith("/loss"):
-                lower = known.get(name, MetricFacts()).lower_is_better
                 curves = [curve(run.rows, name, title, run.kept_epoch) for title, run in runs.items()]
-                charts.append(LineChart(name, "epoch", f"{'lower' if lower else 'higher'} is better", curves))
+                charts.append(LineChart(name, "epoch", known.get(name, MetricFacts()).direction, curves))
     return charts
 
 
 def _classes(contents: Sequence[ReportContent]) -> list[str]:
     """The metrics of single classes, with their differences."""
     groups = {name: _scores(content) for name, content in _by_title(contents).items()}
-    rows: dict[tuple[str, str], list[tuple[Cell, ...]]] = {}
-    for metric in dict.fromkeys(name for scores in groups.values() for name in scores if name.count("/") == 2):
+    rows: dict[str, list[tuple[Cell, ...]]] = {}
+    for metric in dict.fromkeys(name for scores in groups.values() for name in scores if name.count("/") > 1):
         branch, name, class_name = metric.split("/", 2)
         values = [scores.get(metric) for scores in groups.values()]
-        rows.setdefault((branch, name), []).append((class_name, *values, *_differences(values)))
+        rows.setdefault(f"{branch}/{name}", []).append((class_name, *values, *_differences(values)))
     columns = ["name", *groups, *_difference_names(list(groups))]
+    meanings = {"/".join(name.split("/")[:2]): fact.meaning for name, fact in _known(contents).items()}
     return [
-        heading(f"{name} of {branch}") + table(columns, lines, label=f"{name} of {branch} by class")
-        for (branch, name), lines in rows.items()
+        heading(name) + paragraph(meanings.get(name, "")) + table(columns, lines, label=name)
+        for name, lines in rows.items()
     ]
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from vertebra.report.measured import Measured
-from vertebra.report.run_curves import SECONDS, TRAIN, column_names, curve
-from vertebra.report.run_facts import RunFacts
+from vertebra.report.run_curves import SECONDS, column_names, curve, training_loss
+from vertebra.report.run_facts import MetricFacts, RunFacts
 from vertebra.report.split_facts import SplitFacts
 from vertebra.tasks.diagnosis import BarChart
 
@@ -21,15 +21,26 @@ WAITING = 0.35  # share of the time that loading may take
 MAX_NAMED = 4
 
 
-def hints(facts: RunFacts | None, splits: Sequence[SplitFacts], measured: Measured | None) -> list[str]:
-    """Sentences that each name a finding and what to try."""
+def hints(
+    facts: RunFacts | None,
+    splits: Sequence[SplitFacts],
+    measured: Measured | None,
+    metrics: Mapping[str, MetricFacts],
+) -> list[str]:
+    """Sentences that each name a finding and what to try.
+
+    Args:
+        facts: of the run; None for a model without one.
+        splits: of the data.
+        measured: an evaluation, or None.
+        metrics: facts about the metrics, by ``branch/metric``.
+    """
     lines: list[str] = []
     if facts is not None:
         lines += [*_losses(facts), *_unfinished(facts), *_waiting(facts)]
     lines += _few_samples(splits)
     scores = measured.scores if measured is not None and measured.scores else facts.kept_scores if facts else {}
-    lower = {name for name, fact in facts.metrics.items() if fact.lower_is_better} if facts else set()
-    lines += _weak_classes(scores, lower)
+    lines += _weak_classes(scores, {name for name, fact in metrics.items() if fact.lower_is_better})
     if measured is not None:
         lines += [*_mending(measured), *_wrong_labels(measured)]
     return lines
@@ -39,11 +50,11 @@ def _losses(facts: RunFacts) -> Iterator[str]:
     """Overfitting: the validation loss has risen since its minimum, and is above the training loss, which has fallen."""
     for branch in facts.tasks:
         val = curve(facts.rows, f"{branch}/loss")
-        terms = [name for name in column_names(facts.rows) if name.startswith(f"{TRAIN}{branch}/")]
-        if len(val.x) < 3 or not terms:
+        training = training_loss(facts.rows, branch, "training")
+        if len(val.x) < 3 or not len(training.x):
             continue
         lowest = int(val.y.argmin())
-        train = {row["epoch"]: sum(row.get(term, 0.0) for term in terms) for row in facts.rows}
+        train = dict(zip(training.x.tolist(), training.y.tolist(), strict=True))
         above = val.y[-1] > train.get(val.x[-1], math.inf)
         if (
             above
@@ -112,7 +123,7 @@ def _weak_classes(scores: Mapping[str, float], lower: set[str]) -> Iterator[str]
         if weak:
             listed = _listed([f"{name} ({value:.3f})" for value, name in weak])
             yield (
-                f"{branch}: {metric} is far below the mean of {mean:.3f} for {listed}. See which classes they are taken for, and "
+                f"{branch}/{metric} is far below the mean of {mean:.3f} for {listed}. See which classes they are taken for, and "
                 "their worst images below."
             )
 

@@ -82,7 +82,7 @@ def metric_charts(
         ]
         families = [(f"Metrics of {branch}", "higher is better", shares)] if shares else []
         families += [
-            (f"{curves[name].name} of {branch}", _direction(facts, name), [name])
+            (f"{curves[name].name} of {branch}", facts.get(name, MetricFacts()).direction, [name])
             for name in names
             if name not in shares
         ]
@@ -93,17 +93,22 @@ def metric_charts(
     return [chart for chart in charts if any(len(each.x) for each in chart.curves)]
 
 
-def class_charts(rows: Rows, branches: Iterable[str]) -> list[LineChart]:
-    """A chart of each metric of the single classes."""
-    charts: dict[tuple[str, str], list[Curve]] = {}
+def class_charts(rows: Rows, branches: Iterable[str], facts: Mapping[str, MetricFacts]) -> list[LineChart]:
+    """A chart of each metric of single classes or points, titled with its name, ``branch/metric``.
+
+    Args:
+        facts: about the metrics, by ``branch/metric/CLASS``.
+    """
+    curves: dict[str, list[Curve]] = {}
+    known: dict[str, MetricFacts] = {}
     for name in column_names(rows):
         branch, _, rest = name.partition("/")
         metric, separator, class_name = rest.partition("/")
         if branch in branches and separator:
-            charts.setdefault((branch, metric), []).append(curve(rows, name, class_name))
+            curves.setdefault(f"{branch}/{metric}", []).append(curve(rows, name, class_name))
+            known[f"{branch}/{metric}"] = facts.get(name, MetricFacts())
     return [
-        LineChart(f"{metric} of {branch} by class", "epoch", metric, curves)
-        for (branch, metric), curves in charts.items()
+        LineChart(title, "epoch", known[title].direction, each, known[title].meaning) for title, each in curves.items()
     ]
 
 
@@ -137,7 +142,3 @@ def _curves_of(rows: Rows, prefix: str) -> list[Curve]:
 
 def _is_share(values: Curve) -> bool:
     return bool(len(values.y)) and float(values.y.min()) >= 0 and float(values.y.max()) <= 1
-
-
-def _direction(facts: Mapping[str, MetricFacts], name: str) -> str:
-    return "lower is better" if facts.get(name, MetricFacts()).lower_is_better else "higher is better"

@@ -20,6 +20,11 @@ class MetricFacts:
     lower_is_better: bool = False
     meaning: str = ""
 
+    @property
+    def direction(self) -> str:
+        """Which values are better, for the axis of a chart."""
+        return f"{'lower' if self.lower_is_better else 'higher'} is better"
+
 
 @dataclass(frozen=True)
 class RunFacts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class ReportContent:
     metrics: Mapping[str, MetricFacts]
     tasks: Mapping[str, str]
     notes: Sequence[str] = ()
-    description: str = field(default="")
+    description: str = ""
 
 
 def write_run_page(path: Path, content: ReportContent) -> Path:
@@ -96,7 +96,7 @@ def _summary(content: ReportContent) -> Section:
         "kept weights": "" if run is None else run.kept_text,
         "evaluated on": "" if measured is None else _evaluated(measured),
     }
-    advice = hints(run, content.splits, measured)
+    advice = hints(run, content.splits, measured, content.metrics)
     return Section(
         "Summary",
         [
@@ -148,12 +148,12 @@ def _curves(run: RunFacts) -> Section:
     metrics = [
         line_chart(chart) for chart in metric_charts(run.rows, run.tasks, run.metrics, (run.monitor, run.kept_epoch))
     ]
-    classes = [line_chart(chart) for chart in class_charts(run.rows, run.tasks)]
+    classes = [line_chart(chart) for chart in class_charts(run.rows, run.tasks, run.metrics)]
     return Section(
         "Curves",
         [
             charts_html([*losses, *metrics]),
-            details("Metrics of single classes by epoch", charts_html(classes)) if any(classes) else "",
+            details("Metrics of single classes by epoch", charts_html(classes)),
             details("Learning rate", charts_html([line_chart(lr_chart(run.rows))])),
         ],
     )

@@ -16,6 +16,7 @@ from vertebra.evaluation.observers import Box, Diagnoses, Drawings
 from vertebra.model_info import ModelInfo
 from vertebra.report.example_pictures import choose_examples, spread
 from vertebra.report.measured import Measured, MeasuredBranch
+from vertebra.tasks.thresholds import ClassThresholds
 from vertebra.training.loaders import evaluation_loader
 
 Examples = dict[str, dict[str, list[int]]]
@@ -59,6 +60,11 @@ class DiagnosedImages:
         self.paths = observer.paths
         self.diagnoses = observer.compute()
 
+    @property
+    def thresholds(self) -> dict[str, ClassThresholds]:
+        """By branch, the scores with the best F1 on these images; a branch without a diagnosis is left out."""
+        return {name: diagnosis.thresholds for name, diagnosis in self.diagnoses.items() if diagnosis is not None}
+
     def examples(self) -> Examples:
         """The images that a report of one model shows: those of the largest, the middle and the smallest loss."""
         count = max(2, MAX_EXAMPLES // len(self.info.branches))
@@ -71,11 +77,17 @@ class DiagnosedImages:
                 chosen[name] = choose_examples(np.asarray(diagnosis.image_losses, dtype=float), count)
         return chosen
 
-    def measured(self, examples: Examples) -> Measured:
-        """The results, with pictures of the examples and of the labels that may be wrong."""
+    def measured(self, examples: Examples, thresholds: Mapping[str, ClassThresholds] | None = None) -> Measured:
+        """The results, with pictures of the examples and of the labels that may be wrong.
+
+        Args:
+            examples: the images that are shown.
+            thresholds: by branch, the scores from which the pictures show predictions; None for those of the model.
+        """
+        info = self.info if thresholds is None else self.info._replace(thresholds=thresholds)
         positions = {name: [each for chosen in kinds.values() for each in chosen] for name, kinds in examples.items()}
         wanted = {name: [self.paths[name][position] for position in chosen] for name, chosen in positions.items()}
-        drawings = Drawings(self.info, wanted, self._wrong_objects())
+        drawings = Drawings(info, wanted, self._wrong_objects())
         files = {path for paths in wanted.values() for path in paths}
         files |= {path for objects in drawings.objects.values() for path in objects}
         sources = only_files(self.loader.dataset.sources, files)

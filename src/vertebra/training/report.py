@@ -57,7 +57,7 @@ def write_run_report(
     """
     info = model_info(model)
     facts = run_facts(folder, info, kept)
-    measured, notes = _measured(model, val, data, device)
+    measured, thresholds, notes = _measured(model, val, data, device)
     content = ReportContent(
         title=f"Run {folder.name}",
         source=folder,
@@ -71,26 +71,25 @@ def write_run_report(
         notes=notes,
     )
     write_run_page(folder / REPORT, content)
-    branches = {} if measured is None else measured.branches
-    diagnoses = {name: branch.diagnosis for name, branch in branches.items()}
-    return {name: diagnosis.thresholds for name, diagnosis in diagnoses.items() if diagnosis is not None}
+    return thresholds
 
 
 def _measured(
     model: VisionModel, val: Opened, data: RunData, device: torch.device
-) -> tuple[Measured | None, list[str]]:
-    """The evaluation of the kept weights, and notes about what is missing. Its metrics are those of training, over all images; it
-    computes none, since other processes of the run do not take part."""
+) -> tuple[Measured | None, dict[str, ClassThresholds], list[str]]:
+    """The evaluation of the kept weights, its best thresholds, by which its pictures are drawn, and notes about what is missing.
+    Its metrics are those of training, over all images; it computes none, since other processes of the run do not take part.
+    """
     sources = spread_images(val.sources, MAX_IMAGES)
     info = model_info(model)
     try:
         loader = evaluation_loader(info, sources, data.recipe.batch_size, choose_workers(data.recipe.workers))
         measure = measure_in_torch(model, device, torch.get_num_threads(), metrics=False)
         images = DiagnosedImages(info, measure, loader, "val", available=len(data.val_set))
-        measured = images.measured(images.examples())
+        measured = images.measured(images.examples(), images.thresholds)
     except DataError as error:
-        return None, [f"The validation images could not be evaluated once more: {error}"]
-    return replace(measured, scores={}), []
+        return None, {}, [f"The validation images could not be evaluated once more: {error}"]
+    return replace(measured, scores={}), images.thresholds, []
 
 
 def first_images(data: MixedData, recipe: TrainConfig) -> list[Picture]:

@@ -36,15 +36,14 @@ def read_rows(folder: Path) -> list[dict[str, float]]:
 
 def metric_facts(info: ModelInfo) -> dict[str, MetricFacts]:
     """The facts about all metrics of a model, by ``branch/metric``."""
+    meanings = {
+        branch: {"loss": "the loss, as in training", **get_task(task).metric(labels).meanings}
+        for branch, (task, labels) in info.branches.items()
+    }
     facts = {}
     for name, lower in directions(info).items():
-        branch, _, metric = name.partition("/")
-        task, labels = info.branches[branch]
-        key = metric.partition("/")[0]
-        meaning = (
-            "the loss, as in training" if metric == "loss" else get_task(task).metric(labels).meanings.get(key, "")
-        )
-        facts[name] = MetricFacts(lower, meaning)
+        branch, metric, *_ = name.split("/")
+        facts[name] = MetricFacts(lower, meanings[branch].get(metric, ""))
     return facts
 
 

@@ -34,6 +34,7 @@ from vertebra.weights.checksums import CHECKSUMS, checksum, seal, tensor_checksu
 from vertebra.weights.header import CALIBRATION, FORMAT_VERSION, KEY, read_header
 from vertebra.weights.skip_init import SkipInit, TooLarge
 from vertebra.weights.stored_calibration import calibration_header, take_calibration
+from vertebra.weights.tied_tensors import first_names, stored_names, untied
 
 CHUNK_BYTES = 1 << 24
 
@@ -85,7 +86,7 @@ def write(model: VisionModel, path: Path) -> Path:
     header = describe(model)
     if model.provenance:
         header["provenance"] = model.provenance
-    return _write_sealed(header, _untied(model.state_dict()), path)
+    return _write_sealed(header, untied(model.state_dict()), path)
 
 
 def write_calibration(model: VisionModel, path: Path) -> Path:
@@ -156,8 +157,8 @@ def _branch_problem(model: VisionModel) -> str | None:
 
 def _difference(state: Mapping[str, Tensor], built: Mapping[str, Tensor]) -> str | None:
     """How the tensors of a model differ from those of the model that its config builds."""
-    stored = {name for name, _ in _first_names(state)}
-    sources = _sources(built, stored)
+    stored = {name for name, _ in first_names(state)}
+    sources = stored_names(built, stored)
     missing = [name for name, source in sources.items() if source not in stored]
     leftover = sorted(stored - set(built))
     if missing or leftover:
@@ -329,7 +330,7 @@ def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, i
     """
     state = model.state_dict()
     stored = set(names)
-    sources = _sources(state, stored)
+    sources = stored_names(state, stored)
     missing = [name for name, source in sources.items() if source not in stored]
     leftover = sorted(stored - set(state))
     if missing or leftover:
@@ -344,12 +345,6 @@ def _fill(model: VisionModel, names: list[str], path: Path, sums: Mapping[str, i
                 _check_kind(path, name, value, state[name])
                 _check(path, sources[name], value, sums)
                 state[name].copy_(value)
-
-
-def _sources(state: Mapping[str, Tensor], stored: set[str]) -> dict[str, str]:
-    """The stored name of each tensor: the same, or the first name of a tied one."""
-    first_tied = {_storage_key(value): name for name, value in reversed(list(state.items()))}
-    return {name: name if name in stored else first_tied[_storage_key(value)] for name, value in state.items()}
 
 
 def _check_kind(path: Path, name: str, value: Tensor, target: Tensor) -> None:
@@ -372,31 +367,10 @@ def _groups(tensors: dict[str, Tensor]) -> Iterator[list[str]]:
     yield group
 
 
-def _untied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous tensors; tied ones only once, under their first name."""
-    return {name: value.detach().cpu().contiguous() for name, value in _first_names(state)}
-
-
-def _first_names(state: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """The tensors with their names; tied ones only once, under their first name."""
-    seen: set[tuple[Any, ...]] = set()
-    for name, value in state.items():
-        key = _storage_key(value)
-        if value.numel() and key in seen:
-            continue
-        seen.add(key)
-        yield name, value
-
-
-def _storage_key(value: Tensor) -> tuple[Any, ...]:
-    """Equal for tied tensors."""
-    return (value.device, value.data_ptr(), value.shape, value.dtype) if value.numel() else (id(value),)
-
-
 def identity(model: VisionModel) -> str:
     """SHA-256 of the header's JSON and the tensors: equal content has equal identity, even in files with different bytes."""
     digest = hashlib.sha256(json.dumps(describe(model), sort_keys=True).encode())
-    for name, value in sorted(_untied(model.state_dict()).items()):
+    for name, value in sorted(untied(model.state_dict()).items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -7,10 +7,10 @@ from typing import Protocol
 
 import numpy as np
 
-from vertebra.errors import DataError
 from vertebra.tasks.calibration import bin_totals, reliability_chart
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
+from vertebra.tasks.classify.object_scores import present_classes
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.classify.wrong_labels import wrong_classes, wrong_presences
 from vertebra.tasks.diagnosis import Block, Cell, Diagnosis, LikelyWrongLabel, Matrix, Table
@@ -43,7 +43,7 @@ class ClassifyDiagnosis:
         """
         for prediction, annotation in zip(predictions, ground_truths, strict=True):
             self.probabilities.append(np.asarray(prediction.probabilities, dtype=np.float64))
-            self.ground_truths.append(_present(annotation, self.labels))
+            self.ground_truths.append(present_classes(annotation, self.labels))
 
     def compute(self) -> Diagnosis:
         """The diagnosis of all images added so far."""
@@ -176,19 +176,6 @@ class _Overlapping:
 
     def wrong(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[LikelyWrongLabel]:
         return wrong_presences(probabilities, present, names)
-
-
-def _present(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
-    """(K,) bool, the classes of an image."""
-    label, count = np.asarray(annotation.label), labels.class_count
-    if labels.multilabel:
-        if label.shape != (count,) or not np.isin(label, (0, 1)).all():
-            raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
-        return label.astype(bool)
-    if label.ndim or not 0 <= int(label) < count:
-        raise DataError(f"label {label} is not a class id: there are {count} classes")
-    present: np.ndarray = np.arange(count) == int(label)
-    return present
 
 
 def _class_table(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vertebra.errors import DataError
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
+from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.object_scores import Confidences, ObjectScores, class_confidences, decision_confidences
 
@@ -12,7 +14,7 @@ from vertebra.tasks.object_scores import Confidences, ObjectScores, class_confid
 def object_scores(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> ObjectScores:
     """The probabilities of the classes that the image has, and of all others."""
     scores = prediction.probabilities.astype(np.float64)
-    has = _has(prediction, annotation)
+    has = present_classes(annotation, prediction.spec)
     true_ids, false_ids = np.flatnonzero(has), np.flatnonzero(~has)
     return ObjectScores(true_ids, scores[true_ids], false_ids, scores[false_ids])
 
@@ -20,12 +22,24 @@ def object_scores(prediction: ClassifyPrediction, annotation: ClassifyAnnotation
 def confidences(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> Confidences:
     """The probabilities of the classes: one row for exclusive ones, else one for each class."""
     if prediction.spec.multilabel:
-        return decision_confidences(prediction.probabilities, _has(prediction, annotation))
-    return class_confidences(prediction.probabilities[None], np.flatnonzero(_has(prediction, annotation)))
+        return decision_confidences(prediction.probabilities, present_classes(annotation, prediction.spec))
+    return class_confidences(
+        prediction.probabilities[None], np.flatnonzero(present_classes(annotation, prediction.spec))
+    )
 
 
-def _has(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> np.ndarray:
-    """(K,) bool, the classes of the image."""
-    label = np.asarray(annotation.label)
-    has: np.ndarray = label > 0 if label.ndim else np.arange(prediction.spec.class_count) == label
-    return has
+def present_classes(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:
+    """(K,) bool, the classes of an image.
+
+    Raises:
+        DataError: the label is not a class id, or for overlapping classes not (K,) of 0 and 1.
+    """
+    label, count = np.asarray(annotation.label), labels.class_count
+    if labels.multilabel:
+        if label.shape != (count,) or not np.isin(label, (0, 1)).all():
+            raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
+        return label.astype(bool)
+    if label.ndim or not 0 <= int(label) < count:
+        raise DataError(f"label {label} is not a class id: there are {count} classes")
+    present: np.ndarray = np.arange(count) == int(label)
+    return present

@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from vertebra.tasks.box_iou import areas, intersection
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.greedy_matching import match_by_rank
@@ -89,11 +90,11 @@ def pairs_of_image(prediction: DetectPrediction, annotation: DetectAnnotation) -
     boxes = prediction.boxes[kept].astype(np.float64)
     class_ids = prediction.class_ids[kept]
     true_boxes, crowd = annotation.boxes.reshape(-1, 4).astype(np.float64), annotation.crowd.astype(bool)
-    common, areas, true_areas = _intersections(boxes, true_boxes)
-    share = common[:, crowd] / np.maximum(areas, 1e-9)[:, None]
+    common, sizes = intersection(boxes[:, None], true_boxes[None]), areas(boxes)
+    share = common[:, crowd] / np.maximum(sizes, 1e-9)[:, None]
     same = class_ids[:, None] == annotation.labels[None, crowd]
     common = common[:, ~crowd]
-    iou = common / np.maximum(areas[:, None] + true_areas[None, ~crowd] - common, 1e-9)
+    iou = common / np.maximum(sizes[:, None] + areas(true_boxes[~crowd]) - common, 1e-9)
     pairs = np.argwhere(iou >= MIN_IOU)
     return BoxPairs(
         images=1,
@@ -139,15 +140,6 @@ def _kept(scores: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     kept = np.zeros(len(scores), dtype=bool)
     kept[order[within < MAX_DETECTIONS]] = True
     return kept
-
-
-def _intersections(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Areas (M, L) of the intersections of boxes (M, 4) and (L, 4), and the areas (M,) and (L,) of these."""
-    left, top = (np.maximum(first[:, None, axis], second[None, :, axis]) for axis in (0, 1))
-    right, bottom = (np.minimum(first[:, None, axis], second[None, :, axis]) for axis in (2, 3))
-    common = np.clip(right - left, 0, None) * np.clip(bottom - top, 0, None)
-    first_areas, second_areas = ((b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (first, second))
-    return common, first_areas, second_areas
 
 
 _NO_ROWS = np.zeros(0, dtype=np.int64)

@@ -6,10 +6,9 @@ import numpy as np
 
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.box_pairs import pairs_of_image
+from vertebra.tasks.detect.error_kinds import MATCH_IOU
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.object_scores import MISSED, Confidences, ObjectScores, decision_confidences
-
-MATCH_IOU = 0.5
 
 
 def object_scores(prediction: DetectPrediction, annotation: DetectAnnotation) -> ObjectScores:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.tasks.greedy_matching import match_by_rank
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.oks import OKS_THRESHOLDS, object_pairs
 from vertebra.tasks.keypoints.rows import GroundTruthRows, PredictedRows
@@ -20,9 +19,7 @@ def object_scores(prediction: KeypointPrediction, annotation: KeypointAnnotation
     predicted = PredictedRows(prediction.points.astype(np.float64), prediction.scores, prediction.class_ids)
     pairs = object_pairs([predicted], [true], spec.class_count, np.array(spec.oks_sigmas))
     true_ids = true.labels[true.counted]
-    ranks = np.empty(len(pairs.scores), dtype=np.int64)
-    ranks[np.argsort(-pairs.scores, kind="stable")] = np.arange(len(pairs.scores))
-    matches = match_by_rank(ranks, len(true_ids), pairs.pairs, pairs.similarity)
+    matches = pairs.match(OKS_THRESHOLDS[0])
     true_scores = np.full(len(true_ids), MISSED)
     true_scores[matches[matches >= 0]] = pairs.scores[matches >= 0]
     wrong = (matches < 0) & (pairs.ignored_similarity < OKS_THRESHOLDS[0])

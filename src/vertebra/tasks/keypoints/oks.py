@@ -74,13 +74,16 @@ class ObjectPairs:
     pairs: np.ndarray
     similarity: np.ndarray
 
-    def right_and_counted(self, min_oks: float) -> tuple[np.ndarray, np.ndarray]:
-        """(F,) bool, the predictions that match, and those that are not ignored."""
+    def match(self, min_oks: float) -> np.ndarray:
+        """COCO's matching: (F,) int64, the counted object of each prediction, or -1."""
         ranks = np.empty(len(self.scores), dtype=np.int64)
         ranks[np.argsort(-self.scores, kind="stable")] = np.arange(len(self.scores))
         chosen = self.similarity >= min_oks
-        matches = match_by_rank(ranks, int(self.positives.sum()), self.pairs[chosen], self.similarity[chosen])
-        right = matches >= 0
+        return match_by_rank(ranks, int(self.positives.sum()), self.pairs[chosen], self.similarity[chosen])
+
+    def right_and_counted(self, min_oks: float) -> tuple[np.ndarray, np.ndarray]:
+        """(F,) bool, the predictions that match, and those that are not ignored."""
+        right = self.match(min_oks) >= 0
         return right, right | (self.ignored_similarity < min_oks)
 
     def mean_average_precision(self) -> float | None:
