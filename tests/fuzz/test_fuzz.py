@@ -62,7 +62,7 @@ def spoil(rng, path):
     path.write_text(["sound", "refused", "two lines", "KeyError", "memory", "abort"][rng.integers(6)])
 
 
-def read(path):
+def read(path, number):
     match path.read_text():
         case "refused":
             raise DataError("refused")
@@ -82,7 +82,7 @@ FORMATS = {"bad": Format(write, spoil, read)}
 
 def test_faults_are_counted_and_the_command_fails(tmp_path: Path) -> None:
     here = Path(fuzz_runner.__file__).parent
-    for name in ("__main__.py", "fuzz_runner.py", "fuzz_worker.py"):
+    for name in ("__main__.py", "fuzz_restore.py", "fuzz_runner.py", "fuzz_worker.py"):
         (tmp_path / name).write_text((here / name).read_text())
     (tmp_path / "fuzz_formats_bad.py").write_text(BAD_FORMAT)
     command = [sys.executable, str(tmp_path), "--count", "24", "--seed", "1"]
