@@ -291,6 +291,7 @@ def test_masks_of_objects_join_the_boxes(tmp_path: Path, draw_image: Make) -> No
         expected[2, 1] = False
         assert (drawn == expected).all()
     assert [str(note) for note in shapes.notes] == [
+        "3 object masks with the number of an object in the XML file whose box fits were taken for that object: a.png, c.png",
         "2 object masks whose number is not that of the object in the XML file were taken for the object whose box fits: b.png",
         "1 object mask that fits no box was left out: c.png",
     ]

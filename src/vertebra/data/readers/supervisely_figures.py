@@ -85,7 +85,7 @@ def _draw(
         one.box = (*pairs.min(axis=0).tolist(), *pairs.max(axis=0).tolist())
         return True
     if kind in ("bitmap", "alpha_mask"):
-        return _draw_bitmap(one, entry.get(kind))
+        return _draw_bitmap(one, entry.get(kind), image.size)
     if kind == "graph":
         return _set_points(one, entry.get("nodes"), meta)
     outline = coordinates(exterior)
@@ -115,12 +115,12 @@ def _cut_holes(one: ToolObject, holes: list[np.ndarray], image: ToolImage, probl
     return True
 
 
-def _draw_bitmap(one: ToolObject, bitmap: Any) -> bool:
+def _draw_bitmap(one: ToolObject, bitmap: Any, size: tuple[int, int]) -> bool:
     if not isinstance(bitmap, dict):
         return False
     origin = coordinates(bitmap.get("origin"), 2)
     packed = base64_bytes(bitmap.get("data"))
-    content = None if packed is None else unzipped(packed)
+    content = None if packed is None else unzipped(packed, size)
     mask = None if content is None else picture_mask(content)
     if mask is None or origin is None:
         return False
