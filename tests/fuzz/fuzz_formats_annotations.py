@@ -283,7 +283,9 @@ def _spoil_archive(rng: np.random.Generator, file: Path) -> None:
 
 def _write_folders(folder: Path) -> Path:
     for number in range(IMAGES):
-        _image(folder / ("train" if number < TRAIN else "val") / ("cat" if number % 2 else "dog") / f"{number}.png", number)
+        _image(
+            folder / ("train" if number < TRAIN else "val") / ("cat" if number % 2 else "dog") / f"{number}.png", number
+        )
     return folder
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,9 @@ FORMATS = {
     "pt2": Format(_write_torch, _spoil_torch, _read_exported),
     "pte": Format(_write_executorch, _spoil_file, _read_exported),
     "model_file": Format(
-        lambda folder: save(_model(), folder / "model.safetensors"), _spoil_file, lambda path, number: vertebra.load(path)
+        lambda folder: save(_model(), folder / "model.safetensors"),
+        _spoil_file,
+        lambda path, number: vertebra.load(path),
     ),
     "checkpoint": Format(_write_checkpoint, _spoil_file, _read_checkpoint),
 }

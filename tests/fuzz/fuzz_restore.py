@@ -9,7 +9,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-AGE = 3600 * 10**9  # nanoseconds since the sound files were written: readers keep the listings of folders that have settled
+AGE = (
+    3600 * 10**9
+)  # nanoseconds since the sound files were written: readers keep the listings of folders that have settled
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,7 @@ class Trial:
 
     def _changed(self, entries: dict[str, _Entry]) -> list[str]:
         return [
-            name
-            for name, entry in entries.items()
-            if stat.S_ISREG(entry.kind) and entry != self._entries.get(name)
+            name for name, entry in entries.items() if stat.S_ISREG(entry.kind) and entry != self._entries.get(name)
         ]
 
     def _copy(self) -> None:
@@ -78,10 +78,10 @@ def _entries(folder: Path) -> dict[str, _Entry]:
     waiting = [""]
     while waiting:
         below = waiting.pop()
-        with os.scandir(os.path.join(folder, below)) as found:
+        with os.scandir(f"{folder}/{below}") as found:
             for entry in found:
                 status = entry.stat(follow_symlinks=False)
-                name = os.path.join(below, entry.name)
+                name = f"{below}/{entry.name}" if below else entry.name
                 if stat.S_ISDIR(status.st_mode):
                     waiting.append(name)
                 regular = stat.S_ISREG(status.st_mode)

@@ -37,7 +37,7 @@ class Member:
 
     Attributes:
         name: its path, with forward slashes.
-        size: in bytes, as the archive says.
+        size: in bytes, as the archive has it.
         open: opens its content.
     """
 
@@ -90,7 +90,7 @@ def _key(path: Path, size: int, modified: int) -> str:
     """
     digest = hashlib.blake2b(digest_size=12)
     if path.name.lower().endswith(ZIP_SUFFIXES):
-        with _damage_told(path), zipfile.ZipFile(path) as archive:
+        with _damage_as_error(path), zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
                 digest.update(f"{info.filename}\0{info.file_size}\0{info.CRC}\n".encode("utf-8", "surrogatepass"))
     else:
@@ -106,7 +106,7 @@ def _unpack(path: Path, folder: Path) -> None:
     limit = min(MOST_BYTES, shutil.disk_usage(folder).free - FREE_BYTES)
     total = count = 0
     members = _zip_members if path.name.lower().endswith(ZIP_SUFFIXES) else _tar_members
-    with _damage_told(path), _progress(path) as report:
+    with _damage_as_error(path), _progress(path) as report:
         for member in members(path):
             target = _target(member.name, folder, path)
             if target is None:
@@ -216,7 +216,7 @@ def _target(name: str, folder: Path, path: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _damage_as_error(path: Path) -> Iterator[None]:
     try:
         yield
     except DataError:

@@ -44,7 +44,7 @@ class CvatFile:
 
     Attributes:
         categories: the labels, with the points of skeletons.
-        frames: the numbers of a task's frames; empty if the file does not tell.
+        frames: the numbers of a task's frames; empty if the file does not have them.
         size: (height, width) of a video.
         video: its file.
     """
@@ -86,7 +86,7 @@ def read_cvat(file: Path) -> CvatFile:
 
 
 def count_of(frames: range) -> int:
-    """How many frames there are, of a range that may be longer than `len` can say."""
+    """How many frames there are, of a range that may be longer than `len` allows."""
     return max(0, -(-(frames.stop - frames.start) // frames.step))
 
 

@@ -23,7 +23,14 @@ from vertebra.data.readers.tool_objects import (
 
 ANONYMOUS = "object"  # the class of points without an object
 LABELS = ("rectanglelabels", "polygonlabels", "keypointlabels", "brushlabels", "ellipselabels", "labels")
-SHAPES = ("rectangle", "polygon", "keypoint", "brush", "ellipse", *LABELS)  # types of results that a region has one of, or two
+SHAPES = (
+    "rectangle",
+    "polygon",
+    "keypoint",
+    "brush",
+    "ellipse",
+    *LABELS,
+)  # types of results that a region has one of, or two
 OF_REGIONS = ("textarea", "number", "rating", "taxonomy", "datetime")  # types of results about a region
 _GEOMETRY = ("x", "points", "rle", "vertices")
 
@@ -80,7 +87,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _labels_by_region(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The labels of each region, which may stand in a result of their own."""
+    """The labels of each region, which may be in a separate result."""
     labels: dict[str, list[str]] = {}
     for index, entry in enumerate(entries):
         region = text(entry.get("id")) or f"number {index}"
