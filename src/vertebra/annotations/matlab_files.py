@@ -1,8 +1,8 @@
 """The arrays of numbers in a ``.mat`` file of MATLAB, version 4 or 5 to 7.
 
-Files of version 5 are elements, each with a tag of its type and size; a matrix is an element of elements: its flags, sizes and name,
-then its numbers, or the matrices of its cells or fields. An element is read only within the one that holds it. See MathWorks, MAT-File
-Format, R2024.
+Files of version 5 are elements, each with a tag of its type and size; a matrix is an element of elements: its flags, sizes and
+name, then its numbers, or the matrices of its cells or fields. An element is read only within the one that holds it. See
+MathWorks, MAT-File Format, R2024.
 """
 
 from __future__ import annotations
