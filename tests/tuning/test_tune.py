@@ -87,7 +87,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "tune"
     with pytest.raises(RunStopped):
         tune(CONFIG, space=SPACE, out=folder, options=TuneOptions(5, pruner="none"), run=FakeTraining(stop))
-    with pytest.raises(RunError, match="go on with it: --resume"):
+    with pytest.raises(RunError, match="continue it: --resume"):
         tune(CONFIG, space=SPACE, out=folder, run=FakeTraining())
     training = FakeTraining()
     result = resume_tuning(folder, options=TuneOptions(5, pruner="none"), run=training)
