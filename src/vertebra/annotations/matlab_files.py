@@ -116,7 +116,7 @@ def _inner(parts: Iterator[_Element], kind: int, order: str, name: str, depth: i
         if kind == _OBJECT:
             next(parts, None)  # the name of its class
         length, fields = next(parts, None), next(parts, None)
-        numbers = () if length is None else _numbers(length, order)
+        numbers = np.zeros(0, dtype=np.int64) if length is None else _numbers(length, order)
         if fields is None or len(numbers) != 1 or numbers[0] <= 0:
             raise ValueError("a structure without names of its fields")
         text, step = bytes(fields.content), int(numbers[0])

@@ -133,7 +133,7 @@ def _task(entry: Mapping[str, Any], file: str, problems: Problems) -> _Task | No
 
 def _valid(annotations: Sequence[Any], image: str, problems: Problems) -> list[Mapping[str, Any]]:
     """The annotations with results that nobody cancelled."""
-    valid = []
+    valid: list[Mapping[str, Any]] = []
     for one in annotations:
         if not isinstance(one, dict) or not isinstance(one.get("result"), list):
             problems.add("annotation", "without a list of results", "dropped", image)
