@@ -156,7 +156,7 @@ def _add(
         if difficult is None:
             odd["whose 'difficult' is neither 0 nor 1", "taken as 0"].append(file.name)
         if entry.find("polygon") is not None:
-            odd["with a <polygon>", "read by its box"].append(file.name)
+            odd["with a <polygon>", "read as boxes"].append(file.name)
         attributes = {tag: text.strip() for tag in ATTRIBUTES if (text := entry.findtext(tag))}
         builder.object(row, name, box=box, crowd=bool(difficult), attributes=attributes)
 
