@@ -135,7 +135,7 @@ def _copy(source: IO[bytes], target: IO[bytes], member: Member, path: Path) -> N
         target.write(block)
         left -= len(block)
     if left:
-        raise DataError(f"{path}: damaged or cut off in {member.name}; copy the file again")
+        raise DataError(f"{path}: damaged or cut off in {_in_message(member.name)}; copy the file again")
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
@@ -148,9 +148,14 @@ def _zip_members(path: Path) -> Iterator[Member]:
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
                 raise DataError(
-                    f"{path}: {info.filename} is a link or a device, which is not unpacked; pack the files themselves"
+                    f"{path}: {_in_message(info.filename)} is a link or a device, which is not unpacked; pack the files themselves"
                 )
             yield Member(_zip_name(info), info.file_size, lambda info=info: archive.open(info))  # type: ignore[misc]
+
+
+def _in_message(name: str) -> str:
+    """The name of a file on one line."""
+    return " ".join(name.split())[:200]
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -170,7 +175,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 continue
             if not info.isreg():
                 raise DataError(
-                    f"{path}: {info.name} is a link or a device, which is not unpacked; pack the files themselves"
+                    f"{path}: {_in_message(info.name)} is a link or a device, which is not unpacked; pack the files themselves"
                 )
             yield Member(info.name, info.size, lambda info=info: _tar_content(archive, info, path))  # type: ignore[misc]
         _check_end(archive, path)
@@ -195,7 +200,7 @@ def _check_end(archive: tarfile.TarFile, path: Path) -> None:
 def _tar_content(archive: tarfile.TarFile, info: tarfile.TarInfo, path: Path) -> IO[bytes]:
     content = archive.extractfile(info)
     if content is None:
-        raise DataError(f"{path}: damaged or cut off in {info.name}; copy the file again")
+        raise DataError(f"{path}: damaged or cut off in {_in_message(info.name)}; copy the file again")
     return content
 
 
