@@ -89,14 +89,14 @@ def _decoded(chunk: Sequence[Any]) -> tuple[list[list[list[float]]], set[int]]:
         decoded = _all_outlines.decode(b"[" + b",".join(chunk) + b"]")
         if len(decoded) == len(chunk):
             return decoded, set()
-    except (msgspec.DecodeError, TypeError, RecursionError):
+    except (TypeError, ValueError, RecursionError):  # of msgspec, and of lone surrogates
         pass
     decoded = []
     others: set[int] = set()
     for number, entry in enumerate(chunk):
         try:
             decoded.append(_outlines.decode(entry))
-        except (msgspec.DecodeError, TypeError, RecursionError):
+        except (TypeError, ValueError, RecursionError):  # of msgspec, and of lone surrogates
             decoded.append([])
             others.add(number)
     return decoded, others
