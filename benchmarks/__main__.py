@@ -30,7 +30,7 @@ BENCHMARKS = (
     "opening",
 )
 WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
-"""Those that must be told which data set or weights; they are run by themselves."""
+"""Those that need a data set or weights; they are run by themselves."""
 
 
 def commands(given: argparse.Namespace) -> list[list[str]]:

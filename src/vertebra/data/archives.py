@@ -38,7 +38,7 @@ class Member:
 
     Attributes:
         name: its path, with forward slashes.
-        size: in bytes, as the archive says.
+        size: in bytes, from the archive.
         open: opens its content.
     """
 

@@ -76,7 +76,7 @@ class Drawings:
 
     Args:
         info: of the model; its thresholds decide which objects of a prediction are drawn, as those of a predictor do.
-        wanted: the files to draw, by branch.
+        to_draw: the files to draw, by branch.
         objects: boxes (x1, y1, x2, y2) of objects to draw, by branch and file; None for the whole image.
 
     Attributes:
@@ -87,11 +87,11 @@ class Drawings:
     def __init__(
         self,
         info: ModelInfo,
-        wanted: Mapping[str, Sequence[Path]],
+        to_draw: Mapping[str, Sequence[Path]],
         objects: Mapping[str, Mapping[Path, Sequence[Box | None]]],
     ) -> None:
         self.branches, self.thresholds = info.branches, score_thresholds(info, None)
-        self.wanted = {name: set(paths) for name, paths in wanted.items()}
+        self.to_draw = {name: set(paths) for name, paths in to_draw.items()}
         self.objects = objects
         self.sides: dict[tuple[str, Path], Sides] = {}
         self.objects_drawn: dict[tuple[str, Path, Box | None], Image.Image] = {}
@@ -105,7 +105,7 @@ class Drawings:
         task_name, labels = self.branches[branch]
         threshold = self.thresholds[branch]
         try:
-            if path in self.wanted.get(branch, ()):
+            if path in self.to_draw.get(branch, ()):
                 prediction = prediction if threshold is None else prediction.apply_threshold(threshold)
                 self.sides[branch, path] = draw_sides(get_task(task_name), labels, prediction, ground_truth, path)
             for box in self.objects.get(branch, {}).get(path, ()):

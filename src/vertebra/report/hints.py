@@ -42,7 +42,7 @@ def hints(
     scores = measured.scores if measured is not None and measured.scores else facts.kept_scores if facts else {}
     lines += _weak_classes(scores, {name for name, fact in metrics.items() if fact.lower_is_better})
     if measured is not None:
-        lines += [*_mending(measured), *_wrong_labels(measured)]
+        lines += [*_largest_error(measured), *_wrong_labels(measured)]
     return lines
 
 
@@ -128,7 +128,7 @@ def _weak_classes(scores: Mapping[str, float], lower: set[str]) -> Iterator[str]
             )
 
 
-def _mending(measured: Measured) -> Iterator[str]:
+def _largest_error(measured: Measured) -> Iterator[str]:
     """The kind of error that would give most, from bars in points of a metric."""
     for branch, one in measured.branches.items():
         for block in one.diagnosis.blocks if one.diagnosis is not None else ():
@@ -143,7 +143,7 @@ def _wrong_labels(measured: Measured) -> Iterator[str]:
         count = len(one.diagnosis.likely_wrong) if one.diagnosis is not None else 0
         if count:
             labels = "1 label" if count == 1 else f"{count} labels"
-            yield f"{branch}: {labels} of {measured.what} may be wrong; look at them below, and mend the data."
+            yield f"{branch}: {labels} of {measured.what} may be wrong; check them below, and correct the data."
 
 
 def _listed(names: Sequence[str]) -> str:

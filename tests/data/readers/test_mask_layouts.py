@@ -164,7 +164,7 @@ def test_lossy_masks_that_are_not_binary_are_refused(tmp_path: Path, draw_image:
     for number in range(4):
         draw_image(tmp_path / "images" / f"{number}.png")
         save(box(80) + box(90, 4, 2), tmp_path / "masks" / f"{number}.jpg", quality=80)
-    with pytest.raises(DataError, match="these look like masks saved with loss .*; save them as PNG"):
+    with pytest.raises(DataError, match="these seem to be masks saved with loss .*; save them as PNG"):
         open_data(tmp_path, "segment", "train")
 
 
@@ -172,7 +172,7 @@ def test_soft_masks_of_three_named_classes_are_refused(tmp_path: Path, draw_imag
     root = binary(tmp_path, draw_image, "soft")
     (root / "classes.txt").write_text("a\nb\nc\n")
     with pytest.raises(
-        DataError, match=r"look like masks saved with loss.* name two classes for masks of 0 and 255 \(here: 3\)"
+        DataError, match=r"seem to be masks saved with loss.* name two classes for masks of 0 and 255 \(here: 3\)"
     ):
         open_data(root, "segment", "train")
 

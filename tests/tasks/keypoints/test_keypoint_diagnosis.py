@@ -84,16 +84,16 @@ def test_each_kind_of_error(kind: str, pose: np.ndarray) -> None:
     diagnosis = diagnose((predicted(pose, POSE + SHIFT), true(POSE, POSE + SHIFT)))
     counts = {row[0]: row[2] for row in block(diagnosis, Table, "Kinds of error").rows}
     assert counts == {name: int(name == kind) for name in counts} and len(counts) == 5
-    bars = block(diagnosis, BarChart, "What mending").bars
+    bars = block(diagnosis, BarChart, "What fixing").bars
     assert all((gain > 0) == (name == kind) for name, gain in bars.items()), bars
 
 
-def test_a_mended_point_keeps_its_offset_from_the_point_it_was_confused_with() -> None:
+def test_a_fixed_point_keeps_its_offset_from_the_point_it_was_confused_with() -> None:
     exact = diagnose((predicted(changed(0, POSE[1])), true(POSE)))
     near = diagnose((predicted(changed(0, POSE[1] + offset(0.6))), true(POSE)))
     # OKS rises from 2 / 3, right at 4 of 10 thresholds, to 1; or to (2 + 0.6) / 3, right at 8 of them
-    assert block(exact, BarChart, "What mending").bars["inversion"] == pytest.approx(60)
-    assert block(near, BarChart, "What mending").bars["inversion"] == pytest.approx(40)
+    assert block(exact, BarChart, "What fixing").bars["inversion"] == pytest.approx(60)
+    assert block(near, BarChart, "What fixing").bars["inversion"] == pytest.approx(40)
 
 
 def test_good_points_and_missed_objects_are_no_errors_of_points() -> None:

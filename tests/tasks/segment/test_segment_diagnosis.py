@@ -87,7 +87,7 @@ def test_exclusive_classes() -> None:
     mean = (road_iou + car_iou) / 3
     assert diagnosis.image_losses == pytest.approx([1 - mean])
     assert diagnosis.image_texts[0] == f"mean IoU {mean:.2f}; most: road taken for car (3.8% of the pixels)"
-    bars = block(diagnosis, BarChart, "What mending").bars
+    bars = block(diagnosis, BarChart, "What fixing").bars
     assert bars["boundary"] == pytest.approx(100 * ((370 / 380 + 376 / 390) / 3 - mean))
     assert bars["inside"] == pytest.approx(100 * ((361 / 380 + 376 / 399) / 3 - mean))
     assert bars["class not in the image"] == pytest.approx(100 * ((road_iou + 380 / 409 + 1) / 3 - mean))
@@ -159,7 +159,7 @@ def test_overlapping_classes() -> None:
     assert diagnosis.image_losses == pytest.approx([1 - (380 / 390 + 390 / 400) / 2])
     assert set(diagnosis.thresholds) == {"road", "car"} and 0.1 < diagnosis.thresholds["car"] < 0.81
     assert "Calibration (reliability diagram)" in [each.title for each in diagnosis.blocks]
-    assert block(diagnosis, BarChart, "What mending").bars["inside"] == pytest.approx(100 * diagnosis.image_losses[0])
+    assert block(diagnosis, BarChart, "What fixing").bars["inside"] == pytest.approx(100 * diagnosis.image_losses[0])
 
 
 def test_overlapping_kinds_and_wrong_masks() -> None:

@@ -1,4 +1,4 @@
-"""All that a COCO file says, before its images are looked for."""
+"""The content of a COCO file, before its images are searched."""
 
 from __future__ import annotations
 

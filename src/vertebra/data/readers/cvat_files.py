@@ -42,7 +42,7 @@ class CvatFile:
 
     Attributes:
         categories: the labels, with the points of skeletons.
-        frames: the numbers of a task's frames; empty if the file does not tell.
+        frames: the numbers of a task's frames; empty if the file has none.
         size: (height, width) of a video.
         video: its file.
     """

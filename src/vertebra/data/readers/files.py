@@ -61,7 +61,7 @@ class Listing:
 
 
 def listing(path: str | Path) -> Listing:
-    """The names in a folder, which is read once until it changes: readers look into the same folders, some with a million files.
+    """The names in a folder, which is read once until it changes: readers list the same folders, some with a million files.
 
     Raises:
         OSError: there is no such folder, or it cannot be read.

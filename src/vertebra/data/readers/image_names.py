@@ -74,7 +74,7 @@ def resolve_images(
         where: the annotation file, for messages.
         notes: gets new notes.
         noun: what the files are, in the singular.
-        anywhere: whether the ends of paths are looked for in all folders below.
+        anywhere: whether the ends of paths are searched in all folders below.
 
     Returns:
         The path of each image relative to the root, with forward slashes; "" for a missing one.

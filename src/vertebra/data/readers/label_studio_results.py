@@ -76,7 +76,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _labels_by_region(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The labels of each region, which may stand in a result of their own."""
+    """The labels of each region, which may be in a result of their own."""
     labels: dict[str, list[str]] = {}
     for index, entry in enumerate(entries):
         region = text(entry.get("id")) or f"number {index}"

@@ -14,7 +14,7 @@ from vertebra.preprocess.image_files import open_image
 from vertebra.preprocess.raw_images import ORIENTATION
 
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-LOOKED_AT = 200  # images that tell whether any is turned
+LOOKED_AT = 200  # images that are checked for a turned one
 _TURNED_SUFFIXES = (".jpg", ".jpeg")
 
 

@@ -59,7 +59,7 @@ def figure_object(entry: Any, image: ToolImage, meta: SuperviselyMeta, problems:
 
 
 def _kind(entry: Mapping[str, Any], exterior: Any) -> str:
-    """The kind of a figure in early projects, which do not tell it."""
+    """The kind of a figure in early projects, which do not store it."""
     if isinstance(entry.get("bitmap"), dict):
         return "bitmap"
     if isinstance(entry.get("nodes"), dict):

@@ -72,7 +72,7 @@ def image_tables(
         path: the data set.
         files: its tables.
         read: reads one; None for a file that is no table.
-        describe: says what the columns hold; None for a table of another kind.
+        describe: describes what the columns hold; None for a table of another kind.
         notes: gets the note.
 
     Raises:

@@ -32,7 +32,7 @@ XML_FOLDERS = ("Annotations", "annotation", "annots", "annot", "xmls", "xml", "l
 INNER_FOLDERS = ("xmls", "xml", "Annotations", "bboxes")
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "image", "JPEGImage", "PNGImages", "pictures", "photos", "data")
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", ".")
-LOOKED_AT = 5  # XML files that tell the format
+LOOKED_AT = 5  # XML files that show the format
 
 
 @dataclass(frozen=True)

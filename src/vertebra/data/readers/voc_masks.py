@@ -19,8 +19,8 @@ from vertebra.errors import DataError
 
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG", "SegmentationClassRaw")
 LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets", ".")
-ENOUGH = 5  # different classes of VOC's that tell that all are
-LOOKED_AT = 50  # XML files whose classes tell whether the data set has VOC's classes
+ENOUGH = 5  # different classes of VOC's from which all are taken as VOC's
+LOOKED_AT = 50  # XML files whose classes show whether the data set has VOC's classes
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),

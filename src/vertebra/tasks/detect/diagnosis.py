@@ -111,16 +111,16 @@ def _class_table(names: Sequence[str], boxes: BoxPairs, errors: BoxErrors, curve
 
 
 def _error_charts(boxes: BoxPairs, errors: BoxErrors, classes: int) -> list[Block]:
-    """What mending each kind of error would give, and how many errors of each kind there are."""
+    """What fixing each kind of error would gain, and how many errors of each kind there are."""
     gained = 100 * gains(boxes, errors, classes)
     counts = np.bincount(errors.kinds[errors.kinds >= 0], minlength=len(KINDS))
     counts[MISSED] = errors.missed(len(boxes.true_ids)).sum()
-    text = "How much AP50 would rise if all errors of one kind alone were mended (TIDE); the longest bar is the first to work on."
+    text = "How much AP50 would rise if all errors of one kind alone were fixed (TIDE); the longest bar is the first to work on."
     bars = dict(zip(KINDS, gained.tolist(), strict=True))
     rows = [list(row) for row in zip(KINDS, MEANING, counts.tolist(), gained.tolist(), strict=True)]
     columns = ["kind", "the box is on", "boxes of any score", "points of AP50"]
     return [
-        BarChart("What mending each kind of error would give", bars, "points of AP50", text),
+        BarChart("What fixing each kind of error would gain", bars, "points of AP50", text),
         Table("Kinds of error", columns, rows, "Boxes of any score count, so that those with low scores prevail."),
     ]
 

@@ -16,7 +16,7 @@ from vertebra.tasks.keypoints.error_kinds import (
     SWAP,
     PointErrors,
     concatenate,
-    mend,
+    fix,
     point_errors,
 )
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -85,26 +85,24 @@ class KeypointDiagnosis:
         )
 
     def _error_charts(self, errors: PointErrors, average: float | None) -> list[Block]:
-        """What mending each kind of error would give, and how many errors of each kind there are."""
+        """What fixing each kind of error would gain, and how many errors of each kind there are."""
         labeled, missed = errors.labeled, errors.matches < 0
         bars: dict[str, float] = {}
         rows: list[list[Cell]] = []
         for kind, (name, meaning) in enumerate(zip(KINDS, MEANING, strict=True)):
             wrong = errors.kinds == kind
-            mended = [
-                mend(predicted, image, kind) for predicted, image in zip(self.predicted, self.errors, strict=True)
-            ]
-            value = object_pairs(mended, self.true, self.labels.class_count, self.sigmas).mean_average_precision()
+            fixed = [fix(predicted, image, kind) for predicted, image in zip(self.predicted, self.errors, strict=True)]
+            value = object_pairs(fixed, self.true, self.labels.class_count, self.sigmas).mean_average_precision()
             bars[name] = 0.0 if value is None or average is None else 100 * (value - average)
             rows.append([name, meaning, int(wrong.sum()), float(wrong.sum() / max(labeled.sum(), 1)), bars[name]])
         count = int(labeled[missed].sum())
         rows.append(
             ["object missed", "of an object without a prediction", count, count / max(int(labeled.sum()), 1), None]
         )
-        text = "How much the average precision by OKS would rise if all points of one kind alone were mended."
+        text = "How much the average precision by OKS would rise if all points of one kind alone were fixed."
         columns = ["kind", "the point is", "points", "share of labeled points", "points of OKS AP"]
         return [
-            BarChart("What mending each kind of error would give", bars, "points of OKS AP", text),
+            BarChart("What fixing each kind of error would gain", bars, "points of OKS AP", text),
             Table("Kinds of error", columns, rows, "The kinds are those of Ronchi and Perona (ICCV 2017)."),
         ]
 

@@ -139,9 +139,9 @@ def _class_table(names: Sequence[str], total: PixelErrors, curves: Sequence[Scor
     pixels = max(int(total.true.sum()), 1)
     rows: list[list[Cell]] = []
     for k, name in enumerate(names):
-        right, true, answers = (int(part[k]) for part in (total.right, total.true, total.predicted))
-        iou = float(total.class_iou[k]) if true + answers else None
-        ratios = [right / count if count else None for count in (answers, true)]
+        right, true, positives = (int(part[k]) for part in (total.right, total.true, total.predicted))
+        iou = float(total.class_iou[k]) if true + positives else None
+        ratios = [right / count if count else None for count in (positives, true)]
         near = float(wrong[0, k] / wrong[:, k].sum()) if wrong[:, k].any() else None
         rows.append([name, true, true / pixels, iou, *ratios, near, *([curves[k].threshold] if curves else [])])
     columns = ["class", "pixels", "share", "IoU", "precision", "recall", "errors near a boundary"]
@@ -151,18 +151,18 @@ def _class_table(names: Sequence[str], total: PixelErrors, curves: Sequence[Scor
 
 
 def _error_charts(total: PixelErrors) -> list[Block]:
-    """What mending each kind of error would give, and the share of wrong pixels near boundaries and elsewhere."""
+    """What fixing each kind of error would gain, and the share of wrong pixels near boundaries and elsewhere."""
     gained = (100 * total.gains()).tolist()
     counts = (total.false_positives + total.false_negatives).sum(axis=1)
     shares = (counts / max(counts.sum(), 1)).tolist()
-    text = "How much the mean IoU would rise if all wrong pixels of one kind alone were mended."
+    text = "How much the mean IoU would rise if all wrong pixels of one kind alone were fixed."
     rows = [list(row) for row in zip(KINDS, MEANING, shares, gained, strict=True)]
     inside = total.counted - total.near
     rates = [float(100 * part[1] / max(part[0], 1)) for part in (total.near, inside)]
     areas = float(total.near[0] / max(total.counted[0], 1))
     return [
         BarChart(
-            "What mending each kind of error would give",
+            "What fixing each kind of error would gain",
             dict(zip(KINDS, gained, strict=True)),
             "points of mean IoU",
             text,

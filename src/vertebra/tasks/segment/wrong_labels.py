@@ -45,7 +45,7 @@ class PixelDoubts:
 
 
 def pixel_doubts(pixels: ComparedPixels, probabilities: np.ndarray | None, classes: int) -> PixelDoubts:
-    """What speaks against the mask of an image.
+    """What contradicts the mask of an image.
 
     Args:
         pixels: of the image.
