@@ -41,8 +41,8 @@ ON_GPU = (
 SMALL, WIDE, ROAD = (224, 224), (480, 640), (384, 512)
 NOTES = (
     "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is a task's "
-    "own measure, 0 to 1, of the outputs of PyTorch in fp32 and of this runtime. Weights are random and int8 is calibrated on eight "
-    "synthetic images, so agreement here shows that the file works, not how accurate it is.",
+    "own measure, 0 to 1, of the outputs of PyTorch in fp32 and of this runtime. Weights are random and int8 is calibrated on "
+    "eight synthetic images, so agreement here shows that the file works, not how accurate it is.",
 )
 
 

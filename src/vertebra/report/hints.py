@@ -19,6 +19,7 @@ FEW_IMAGES = 20
 WEAK = 0.6  # a class whose metric is below this share of the mean of all classes
 WAITING = 0.35  # share of the time that loading may take
 MAX_NAMED = 4
+MANY_DOUBTED = 0.3  # share of the images with a doubted label from which the model is rather wrong than the labels
 
 
 def hints(
@@ -129,21 +130,31 @@ def _weak_classes(scores: Mapping[str, float], lower: set[str]) -> Iterator[str]
 
 
 def _largest_error(measured: Measured) -> Iterator[str]:
-    """The kind of error that would give most, from bars in points of a metric."""
+    """The kind of error that costs most, from bars in points of a metric, and what to try."""
     for branch, one in measured.branches.items():
         for block in one.diagnosis.blocks if one.diagnosis is not None else ():
             if isinstance(block, BarChart) and block.unit.startswith("points of") and block.bars:
                 name = max(block.bars, key=lambda each: block.bars[each])
                 if block.bars[name] > 0:
-                    yield f"{branch}: the largest loss is from '{name}': without it, {block.bars[name]:.3g} {block.unit} more."
+                    gain = f"without them, {block.bars[name]:.3g} {block.unit} more."
+                    text = f"{branch}: the largest loss is from errors of the kind '{name}': {gain}"
+                    yield f"{text} {block.advice.get(name, '')}".strip()
 
 
 def _wrong_labels(measured: Measured) -> Iterator[str]:
     for branch, one in measured.branches.items():
-        count = len(one.diagnosis.likely_wrong) if one.diagnosis is not None else 0
-        if count:
-            labels = "1 label" if count == 1 else f"{count} labels"
-            yield f"{branch}: {labels} of {measured.what} may be wrong; check them below, and correct the data."
+        doubted = one.diagnosis.likely_wrong if one.diagnosis is not None else ()
+        if not doubted:
+            continue
+        labels = "1 label" if len(doubted) == 1 else f"{len(doubted)} labels"
+        images = len({label.image for label in doubted})
+        if images > MANY_DOUBTED * len(one.paths) and len(one.paths) >= FEW_IMAGES:
+            yield (
+                f"{branch}: the model contradicts {labels} in {images} of {len(one.paths)} images of {measured.what}. Of so many, "
+                "most are errors of the model: check only the first of the likely wrong labels."
+            )
+        else:
+            yield f"{branch}: {labels} of {measured.what} may be wrong; check the likely wrong labels below, and correct the data."
 
 
 def _listed(names: Sequence[str]) -> str:

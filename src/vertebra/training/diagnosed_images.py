@@ -12,10 +12,10 @@ import numpy as np
 from vertebra.data.loaders import Loader
 from vertebra.data.sources import Source
 from vertebra.evaluation.measure import Measure
-from vertebra.evaluation.observers import Box, Diagnoses, Drawings
+from vertebra.evaluation.observers import Diagnoses, Drawings
 from vertebra.model_info import ModelInfo
 from vertebra.report.example_pictures import choose_examples, spread
-from vertebra.report.measured import Measured, MeasuredBranch
+from vertebra.report.measured import Box, Measured, MeasuredBranch
 from vertebra.tasks.thresholds import ClassThresholds
 from vertebra.training.loaders import evaluation_loader
 

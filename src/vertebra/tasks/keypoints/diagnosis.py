@@ -29,6 +29,12 @@ from vertebra.tasks.score_curves import best_thresholds, f1_chart, precision_rec
 SHARES = (0.05, 0.1, 0.2)
 OKS_BINS = 10
 SIZE_TEXT = "Relative errors are shares of the longer side of the object's box; PCK@0.1 is the share of points within 0.1 of it."
+ADVICE = (
+    "Take a larger canvas (--image-size), and check whether the points are annotated precisely.",
+    "Check flip_pairs, and the labels of left and right; then label more images of such poses.",
+    "Label more images in which objects are close together.",
+    "Label more images like the worst ones.",
+)
 RIGHT = "An object is right if its OKS with an annotated object of its class is 0.5 or more."
 
 
@@ -102,7 +108,13 @@ class KeypointDiagnosis:
         text = "How much the average precision by OKS would rise if all points of one kind alone were fixed."
         columns = ["kind", "the point is", "points", "share of labeled points", "points of OKS AP"]
         return [
-            BarChart("What fixing each kind of error would gain", bars, "points of OKS AP", text),
+            BarChart(
+                "What fixing each kind of error would gain",
+                bars,
+                "points of OKS AP",
+                text,
+                dict(zip(KINDS, ADVICE, strict=True)),
+            ),
             Table("Kinds of error", columns, rows, "The kinds are those of Ronchi and Perona (ICCV 2017)."),
         ]
 

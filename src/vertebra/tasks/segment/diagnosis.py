@@ -30,6 +30,12 @@ from vertebra.tasks.segment.types import SegmentPrediction
 from vertebra.tasks.segment.wrong_labels import PixelDoubts, pixel_doubts, wrong_masks
 
 SCORE_BINS = 100
+ADVICE = (
+    "Take a larger canvas (--image-size), or a decoder with finer maps, and check whether outlines are annotated alike.",
+    "Label more images with things that resemble the wrongly predicted classes.",
+    "Label more images of the classes that are not predicted, or give them a weight (decoder.loss.class_weights).",
+    "The table of confused classes shows which: label more images of these, or merge them.",
+)
 MAX_PAIRS = 20  # of classes in a table
 
 
@@ -166,6 +172,7 @@ def _error_charts(total: PixelErrors) -> list[Block]:
             dict(zip(KINDS, gained, strict=True)),
             "points of mean IoU",
             text,
+            dict(zip(KINDS, ADVICE, strict=True)),
         ),
         Table("Kinds of error", ["kind", "the wrong pixel is", "share of wrong pixels", "points of mean IoU"], rows),
         BarChart(
