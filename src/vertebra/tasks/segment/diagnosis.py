@@ -27,7 +27,7 @@ from vertebra.tasks.segment.pixel_errors import (
     overlapping_errors,
 )
 from vertebra.tasks.segment.types import SegmentPrediction
-from vertebra.tasks.segment.wrong_labels import PixelDoubts, pixel_doubts, wrong_masks
+from vertebra.tasks.segment.wrong_labels import DoubtedRegions, doubted_regions, wrong_regions
 
 SCORE_BINS = 100
 ADVICE = (
@@ -54,7 +54,7 @@ class SegmentDiagnosis:
         self.total: PixelErrors | None = None
         self.losses: list[float] = []
         self.texts: list[str] = []
-        self.doubts: list[PixelDoubts] = []
+        self.doubts: list[DoubtedRegions] = []
         self.bins = np.zeros((3, BINS))
         self.histograms = np.zeros((2, labels.class_count, SCORE_BINS), dtype=np.int64)  # absent and present classes
 
@@ -71,7 +71,7 @@ class SegmentDiagnosis:
             self.total = errors if self.total is None else self.total + errors
             self.losses.append(1 - (1.0 if errors.mean_iou is None else errors.mean_iou))
             self.texts.append(_image_text(errors, self._row_names()))
-            self.doubts.append(pixel_doubts(pixels, prediction.probabilities, count))
+            self.doubts.append(doubted_regions(pixels, prediction.probabilities, count))
             if prediction.probabilities is not None:
                 self._add_probabilities(pixels, prediction.probabilities)
 
@@ -112,7 +112,7 @@ class SegmentDiagnosis:
         states = self.labels.classes
         if self.labels.multilabel:
             states = tuple(state for name in states for state in (f"not {name}", name))
-        wrong = wrong_masks(self.doubts, states)
+        wrong = wrong_regions(self.doubts, states)
         return Diagnosis(blocks, np.array(self.losses), list(self.texts), thresholds, wrong)
 
     def _reliability(self) -> Block:
