@@ -29,7 +29,16 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
+WITH_DATA = (
+    "decoders",
+    "precision",
+    "training",
+    "wrong_boxes",
+    "wrong_labels",
+    "wrong_masks",
+    "wrong_points",
+    "calibration",
+)
 """Those that need a data set or weights; they are run by themselves."""
 
 

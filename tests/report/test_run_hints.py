@@ -110,3 +110,9 @@ def test_of_many_doubted_labels_the_model_is_rather_wrong() -> None:
 
     assert "12 labels of val may be wrong" in lines(6)
     assert "contradicts 14 labels in 7 of 20 images of val. Of so many, most are errors of the model" in lines(7)
+
+
+def test_few_images_make_numbers_shaky() -> None:
+    few, many = (hints(None, [], Measured("val", count, count, {}, {}), {}) for count in (49, 50))
+    assert len(few) == 1 and few[0].startswith("val has 49 images only") and not many
+    assert not hints(None, [], Measured("val", 40, 4000, {}, {}), {}), "a part of many was evaluated"

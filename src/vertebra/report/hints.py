@@ -18,6 +18,7 @@ STILL_BETTER = 0.02  # gain of the metric in the last fifth of the epochs, relat
 FEW_IMAGES = 20
 WEAK = 0.6  # a class whose metric is below this share of the mean of all classes
 WAITING = 0.35  # share of the time that loading may take
+FEW_MEASURED = 50
 MAX_NAMED = 4
 MANY_DOUBTED = 0.3  # share of the images with a doubted label from which the model is rather wrong than the labels
 
@@ -43,7 +44,7 @@ def hints(
     scores = measured.scores if measured is not None and measured.scores else facts.kept_scores if facts else {}
     lines += _weak_classes(scores, {name for name, fact in metrics.items() if fact.lower_is_better})
     if measured is not None:
-        lines += [*_largest_error(measured), *_wrong_labels(measured)]
+        lines += [*_largest_error(measured), *_wrong_labels(measured), *_few_measured(measured)]
     return lines
 
 
@@ -124,8 +125,8 @@ def _weak_classes(scores: Mapping[str, float], lower: set[str]) -> Iterator[str]
         if weak:
             listed = _listed([f"{name} ({value:.3f})" for value, name in weak])
             yield (
-                f"{branch}/{metric} is far below the mean of {mean:.3f} for {listed}. See which classes they are taken for, and "
-                "their worst images below."
+                f"{branch}/{metric} is far below the mean of {mean:.3f} for {listed}. The tables of the branch show what goes "
+                "wrong there, and its worst images are below."
             )
 
 
@@ -155,6 +156,14 @@ def _wrong_labels(measured: Measured) -> Iterator[str]:
             )
         else:
             yield f"{branch}: {labels} of {measured.what} may be wrong; check the likely wrong labels below, and correct the data."
+
+
+def _few_measured(measured: Measured) -> Iterator[str]:
+    if measured.images == measured.available < FEW_MEASURED:
+        yield (
+            f"{measured.what} has {measured.images} images only: differences of a few points between runs may be chance. Compare "
+            "by cross-validation (vertebra data split --folds 5), or label more images."
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

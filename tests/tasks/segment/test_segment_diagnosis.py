@@ -111,8 +111,8 @@ def test_probabilities_give_calibration_and_wrong_masks() -> None:
     diagnosis = diagnose([(good, good, sure), (good, wrong, sure)])
     (label,) = diagnosis.likely_wrong
     assert label.image == 1 and label.text == "labeled road, predicted car (0.90) on 7.5% of the pixels"
-    assert label.confidence == pytest.approx(0.95) and label.box == (30, 5, 36, 15)
-    assert "ECE, 15 bins): 0.06" in block(diagnosis, LineChart, "Calibration").text
+    assert label.confidence == pytest.approx(1 - 0.05**0.075**0.4) and label.box == (30, 5, 36, 15)
+    assert "ECE, 15 bins): 0.051" in block(diagnosis, LineChart, "Calibration").text
     assert diagnosis.thresholds == {}
     without = diagnose([(good, good, None), (good, wrong, None)])
     assert [label.image for label in without.likely_wrong] == [1]
@@ -134,6 +134,19 @@ def test_each_wrong_region_is_an_entry() -> None:
         (24, 2, 30, 8): "labeled tree, predicted car",
         (28, 10, 38, 18): "labeled road, predicted car",
     }
+
+
+def test_of_many_wrong_regions_the_outliers_are_entries() -> None:
+    good, images = stripes(), []
+    for image in range(30):  # the model is wrong in a region of each image, and sure of it in one of them
+        wrong = good.copy()
+        wrong[5:11, 30:36] = 0
+        given = 0.005 if image == 7 else 0.25 + 0.005 * image
+        unsure = one_hot(good, 3, 0.6)
+        unsure[:, 5:11, 30:36] = np.array([given, 0.99 - given, 0.01], dtype=np.float32)[:, None, None]
+        images.append((good, wrong, unsure))
+    (label,) = diagnose(images).likely_wrong
+    assert label.image == 7 and label.box == (30, 5, 36, 11)
 
 
 def layers(*masks: np.ndarray) -> np.ndarray:

@@ -167,9 +167,10 @@ def _oks_histogram(errors: PointErrors) -> BarChart:
 
 
 def _visibility_table(errors: PointErrors) -> Table:
-    rows: list[list[Cell]] = [
-        [name, *_error_cells(errors, errors.points[..., 2] == value)] for name, value in (("visible", 2), ("hidden", 1))
-    ]
+    """Errors of visible and of hidden points; no rows where all points are of one kind."""
+    kinds = [(name, errors.points[..., 2] == value) for name, value in (("visible", 2), ("hidden", 1))]
+    several = all(chosen.any() for _, chosen in kinds)
+    rows: list[list[Cell]] = [[name, *_error_cells(errors, chosen)] for name, chosen in kinds if several]
     return Table("Visible and hidden points", ["points", *_ERROR_COLUMNS], rows, SIZE_TEXT)
 
 
@@ -218,5 +219,5 @@ def _image_text(errors: PointErrors, points: Sequence[str]) -> str:
     missed = int((errors.matches < 0).sum())
     confused = int(np.isin(errors.kinds, (INVERSION, SWAP)).sum())
     parts += [f"{missed} of {len(errors.images)} objects missed"] if missed else []
-    parts += [f"{confused} points confused with another"] if confused else []
+    parts += [f"{confused} {'point' if confused == 1 else 'points'} confused with another"] if confused else []
     return "; ".join(parts)

@@ -12,6 +12,7 @@ from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.keypoints.error_kinds import GOOD_SIMILARITY, MISS, PointErrors
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
+ROUNDING = 1e-6  # of scores in float32
 FAR = 0.1  # of the object's length
 MAX_EXCHANGED_SHARE = 0.5  # of the distances that remain when two points are exchanged
 
@@ -23,7 +24,7 @@ def wrong_points(errors: PointErrors, labels: KeypointLabels) -> list[LikelyWron
         errors: of all images.
         labels: the points.
     """
-    confident = np.nan_to_num(errors.scores, nan=-1) >= confident_scores(errors)
+    confident = np.nan_to_num(errors.scores, nan=-1) >= confident_scores(errors) - ROUNDING
     listed, exchanged = _exchanged(errors, labels, confident)
     far = confident & (errors.kinds == MISS) & (errors.relative_distances >= FAR) & ~exchanged
     for row, point in np.argwhere(far):

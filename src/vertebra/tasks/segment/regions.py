@@ -62,7 +62,7 @@ def opened(codes: np.ndarray, radius: int) -> np.ndarray:
     low = high = codes
     for axis in (0, 1):
         low, high = _extreme(np.minimum, low, axis, radius), _extreme(np.maximum, high, axis, radius)
-    inside = low == high
+    inside: np.ndarray = low == high
     for axis in (0, 1):
         inside = _extreme(np.maximum, inside, axis, radius)
     return inside

@@ -1,9 +1,10 @@
 """Regions of masks that are likely wrong (numpy only).
 
-As in confident learning (Northcutt et al., JAIR 2021, arXiv 1911.00068), which `vertebra.tasks.confident_learning` applies to
-images. Differences: the unit is a connected region whose pixels are predicted as other classes than annotated, without its thin
-parts, so that an inaccurate outline is no entry; and a region counts if the mean probability of the class that is predicted on
-most of it reaches the mean probability of that class on the pixels annotated with it.
+The unit is a connected region whose pixels are predicted as other classes than annotated, without its thin parts, so that an
+inaccurate outline is no entry. Its surprise is the negative logarithm of the mean probability of the annotated class, times a
+power of its size. Listed are the regions with the largest surprise: those far above the usual one, which is that of the model's
+errors; where there are few regions, those whose predicted class reaches its mean probability on the pixels annotated with it, as in
+confident learning (`vertebra.tasks.confident_learning`). Power and limit were chosen by `benchmarks/wrong_masks.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ from vertebra.tasks.segment.boundary import boundary_distance
 from vertebra.tasks.segment.pixel_errors import ComparedPixels
 from vertebra.tasks.segment.regions import connected_regions, opened
 
+MIN_PROBABILITY = 1e-3
+SIZE_POWER = 0.4  # of a region's share of the image, in its surprise
+OUTLIER = 5.0  # median absolute deviations above the median
+MIN_REGIONS = 20  # from which on the usual surprise is known
+ROUNDING = 1e-6  # of probabilities in float32
 MIN_SHARE = 0.001  # of an image's pixels in a region
 MIN_SHARE_WITHOUT_PROBABILITIES = 0.01
 
@@ -60,10 +66,12 @@ def doubted_regions(pixels: ComparedPixels, probabilities: np.ndarray | None, cl
     parts = []
     for true, predicted, counted, given_p, predicted_p in _layers(pixels, probabilities):
         if given_p is not None:
-            totals += [np.bincount(true[counted], weights, minlength=states) for weights in (None, given_p[counted])]
+            sums = [np.bincount(true[counted], weights, minlength=states) for weights in (None, given_p[counted])]
+            totals += np.stack(sums)
         parts.append(_regions(true, predicted, counted, (given_p, predicted_p), states))
-    joined = [np.concatenate(values) for values in zip(*parts, strict=True)]
-    return DoubtedRegions(*joined, int(pixels.counted[0].sum() if overlapping else pixels.counted.sum()), totals)
+    of_states, sizes, boxes, means = (np.concatenate(values) for values in zip(*parts, strict=True))
+    total = int(pixels.counted[0].sum() if overlapping else pixels.counted.sum())
+    return DoubtedRegions(of_states, sizes, boxes, means, total, totals)
 
 
 Layer = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray | None]
@@ -129,25 +137,40 @@ def _regions(
 
 
 def wrong_regions(images: Sequence[DoubtedRegions], state_names: Sequence[str]) -> list[LikelyWrongLabel]:
-    """The regions in which the model contradicts the mask with confidence.
+    """The regions in which the model contradicts the mask far more than it usually does.
 
     Args:
         images: all of them, with probabilities or without.
         state_names: (S,) of the states.
     """
-    totals = np.sum([image.state_totals for image in images], axis=0) if images else np.zeros((2, len(state_names)))
-    thresholds = np.where(totals[0] > 0, totals[1] / np.maximum(totals[0], 1), 0)
-    min_share = MIN_SHARE if totals.any() else MIN_SHARE_WITHOUT_PROBABILITIES
-    listed = []
-    for row, image in enumerate(images):
-        shares = image.pixels / max(image.counted, 1)
-        given, predicted = image.probabilities.T
-        confidence = np.where(predicted >= thresholds[image.states[:, 1]] - 1e-9, 1 - given, 0)
-        for region in np.flatnonzero((confidence > 0) & (shares >= min_share)).tolist():
-            labeled, other = (state_names[state] for state in image.states[region])
-            text = (
-                f"labeled {labeled}, predicted {other} ({predicted[region]:.2f}) on {shares[region]:.1%} of the pixels"
-            )
-            left, top, right, bottom = image.boxes[region].tolist()
-            listed.append(LikelyWrongLabel(row, float(confidence[region]), text, (left, top, right, bottom)))
-    return likeliest_first(listed)
+    if not images:
+        return []
+    totals = np.sum([image.state_totals for image in images], axis=0)
+    rows = np.repeat(np.arange(len(images)), [len(image.pixels) for image in images])
+    shares = np.concatenate([image.pixels / max(image.counted, 1) for image in images])
+    states, boxes, probabilities = (
+        np.concatenate([getattr(image, name) for image in images]) for name in ("states", "boxes", "probabilities")
+    )
+    given, predicted = probabilities.T
+    surprise = -np.log(np.maximum(given, MIN_PROBABILITY)) * shares**SIZE_POWER
+    large = shares >= (MIN_SHARE if totals.any() else MIN_SHARE_WITHOUT_PROBABILITIES)
+    usual = np.where(totals[0] > 0, totals[1] / np.maximum(totals[0], 1), 0)[states[:, 1]]
+    listed = large & _outliers(surprise, large, predicted >= usual - ROUNDING)
+    entries = []
+    for region in np.flatnonzero(listed).tolist():
+        labeled, other = (state_names[state] for state in states[region])
+        text = f"labeled {labeled}, predicted {other} ({predicted[region]:.2f}) on {shares[region]:.1%} of the pixels"
+        left, top, right, bottom = boxes[region].tolist()
+        confidence = -float(np.expm1(-surprise[region]))
+        entries.append(LikelyWrongLabel(int(rows[region]), confidence, text, (left, top, right, bottom)))
+    return likeliest_first(entries)
+
+
+def _outliers(surprise: np.ndarray, large: np.ndarray, confident: np.ndarray) -> np.ndarray:
+    """(n,) bool: of many large regions those that are outliers of their surprise, since the others are the model's own errors; of
+    few ones those that are predicted with confidence."""
+    if large.sum() < MIN_REGIONS:
+        return confident
+    median = np.median(surprise[large])
+    limit = median + OUTLIER * np.median(np.abs(surprise[large] - median))
+    return np.asarray(surprise >= limit)
