@@ -28,8 +28,8 @@ from benchmarks.wrong_labels import recall_at
 from vertebra.data.open import open_data
 from vertebra.tasks.box_iou import areas
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.connected_components import connected_components
 from vertebra.tasks.segment.diagnosis import SegmentDiagnosis
-from vertebra.tasks.segment.regions import connected_regions
 from vertebra.tasks.segment.types import SegmentPrediction
 
 KINDS = ("another class", "missing", "added")
@@ -92,7 +92,7 @@ def damaged(
     draw: np.random.Generator, mask: np.ndarray, kind: int, classes: int, ignored: int
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """A mask with one damaged region, and its box; None for an image without a region of a fitting size."""
-    regions = connected_regions(np.where(mask == ignored, -1, mask))
+    regions = connected_components(np.where(mask == ignored, -1, mask))
     sizes = np.bincount(regions[regions >= 0]) / mask.size
     fitting = np.flatnonzero((sizes >= SIZES[0]) & (sizes <= SIZES[1]))
     if not len(fitting):
@@ -216,7 +216,7 @@ def cleanlabs(
         ranks, issues = np.argsort(answer["scores"], kind="stable").tolist(), answer["issues"]
     found: list[tuple[int, Entry]] = []
     for image, marked in enumerate(issues):
-        regions = connected_regions(np.where(marked, labels[image], -1))
+        regions = connected_components(np.where(marked, labels[image], -1))
         sizes = np.bincount(regions[regions >= 0])
         for region in np.argsort(-sizes)[:20].tolist():
             left, top, right, bottom = bounds(regions == region).tolist()

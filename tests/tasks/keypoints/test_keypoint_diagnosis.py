@@ -13,6 +13,7 @@ from vertebra.tasks.diagnosis import BarChart, Diagnosis, LineChart, Table
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.keypoints.wrong_labels import exchanged_pairs
 
 SIGMA = 0.05
 LABELS = KeypointLabels(("mouse",), points=("left", "right", "tail"), flip_pairs=((0, 1),), sigmas=(SIGMA,) * 3)
@@ -171,12 +172,24 @@ def test_exchanged_points() -> None:
     assert "Left and right exchanged" not in titles
 
 
+def test_any_two_points_may_be_exchanged_and_each_object_is_one_entry() -> None:
+    unknown = KeypointLabels(("mouse",), points=LABELS.points, flip_pairs=None)
+    (wrong,) = diagnose(
+        (predicted(POSE[[2, 1, 0]]), true(POSE)), (predicted(POSE), true(POSE)), labels=unknown
+    ).likely_wrong
+    assert wrong.image == 0 and wrong.text == "left and tail seem exchanged (0.90)"
+    distances = np.array([[9, 1, 9, 9], [1, 9, 9, 9], [9, 9, 9, 2], [9, 9, 0, 9.0]])
+    assert [pair[:2] for pair in exchanged_pairs(distances, 5)] == [(0, 1), (2, 3)]
+    assert [pair[:2] for pair in exchanged_pairs(distances, 19)] == []
+
+
 def test_a_confident_point_far_away_is_a_likely_wrong_label() -> None:
     good = (predicted(POSE, point_score=0.8), true(POSE))
     (wrong,) = diagnose(good, (predicted(MISS), true(POSE))).likely_wrong
     assert wrong.image == 1 and wrong.text == "tail is 85 px from its prediction (0.90)"
     assert wrong.confidence == pytest.approx(0.9, abs=1e-3)
-    assert not diagnose(good, (predicted(MISS, point_score=0.7), true(POSE))).likely_wrong
+    assert diagnose(good, (predicted(MISS, point_score=0.41), true(POSE))).likely_wrong
+    assert not diagnose(good, (predicted(MISS, point_score=0.39), true(POSE))).likely_wrong
     assert not diagnose(good, (predicted(JITTER), true(POSE))).likely_wrong
 
 

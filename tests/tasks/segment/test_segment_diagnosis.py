@@ -111,7 +111,7 @@ def test_probabilities_give_calibration_and_wrong_masks() -> None:
     diagnosis = diagnose([(good, good, sure), (good, wrong, sure)])
     (label,) = diagnosis.likely_wrong
     assert label.image == 1 and label.text == "labeled road, predicted car (0.90) on 7.5% of the pixels"
-    assert label.confidence == pytest.approx(1 - 0.05**0.075**0.4) and label.box == (30, 5, 36, 15)
+    assert label.confidence == pytest.approx(1 - 0.05**0.075**0.3) and label.box == (30, 5, 36, 15)
     assert "ECE, 15 bins): 0.051" in block(diagnosis, LineChart, "Calibration").text
     assert diagnosis.thresholds == {}
     without = diagnose([(good, good, None), (good, wrong, None)])

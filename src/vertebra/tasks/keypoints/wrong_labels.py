@@ -1,6 +1,7 @@
 """Annotated points that are likely wrong (numpy only).
 
-As in confident learning, a predicted point is confident if its score reaches the mean score of the good points of its name.
+As in confident learning, the score of a predicted point is compared with the mean score of the good points of its name; it is
+confident if it reaches half of that, which lists twice as many wrong points as the mean itself (`benchmarks/wrong_points.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.keypoints.error_kinds import GOOD_SIMILARITY, MISS, PointErrors
 from vertebra.tasks.keypoints.labels import KeypointLabels
 
-ROUNDING = 1e-6  # of scores in float32
+MIN_CONFIDENCE = 0.5  # of a point's score, as a share of the mean score of the good points of its name
 FAR = 0.1  # of the object's length
 MAX_EXCHANGED_SHARE = 0.5  # of the distances that remain when two points are exchanged
 
@@ -24,7 +25,7 @@ def wrong_points(errors: PointErrors, labels: KeypointLabels) -> list[LikelyWron
         errors: of all images.
         labels: the points.
     """
-    confident = np.nan_to_num(errors.scores, nan=-1) >= confident_scores(errors) - ROUNDING
+    confident = np.nan_to_num(errors.scores, nan=-1) >= MIN_CONFIDENCE * usual_scores(errors)
     listed, exchanged = _exchanged(errors, labels, confident)
     far = confident & (errors.kinds == MISS) & (errors.relative_distances >= FAR) & ~exchanged
     for row, point in np.argwhere(far):
@@ -34,7 +35,7 @@ def wrong_points(errors: PointErrors, labels: KeypointLabels) -> list[LikelyWron
     return likeliest_first(listed)
 
 
-def confident_scores(errors: PointErrors) -> np.ndarray:
+def usual_scores(errors: PointErrors) -> np.ndarray:
     """The mean score (K,) of the good points of each name; infinite without one."""
     good = errors.measured & (errors.similarity >= GOOD_SIMILARITY)
     counts = good.sum(axis=0)

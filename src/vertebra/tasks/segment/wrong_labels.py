@@ -17,11 +17,11 @@ import numpy as np
 from vertebra.tasks.confident_learning import likeliest_first
 from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.segment.boundary import boundary_distance
+from vertebra.tasks.segment.connected_components import connected_components, opened
 from vertebra.tasks.segment.pixel_errors import ComparedPixels
-from vertebra.tasks.segment.regions import connected_regions, opened
 
 MIN_PROBABILITY = 1e-3
-SIZE_POWER = 0.4  # of a region's share of the image, in its surprise
+SIZE_POWER = 0.3  # of a region's share of the image, in its surprise
 OUTLIER = 5.0  # median absolute deviations above the median
 MIN_REGIONS = 20  # from which on the usual surprise is known
 ROUNDING = 1e-6  # of probabilities in float32
@@ -37,7 +37,7 @@ class DoubtedRegions:
 
     Attributes:
         states: (n, 2) int64, the annotated state and the one that is predicted on most of the region.
-        pixels: (n,) of each region.
+        areas: (n,) of each region, in pixels.
         boxes: (n, 4) around them.
         probabilities: (n, 2) mean probabilities of both states; 0 and 1 without probabilities.
         counted: number of pixels of the image that are not ignored.
@@ -45,7 +45,7 @@ class DoubtedRegions:
     """
 
     states: np.ndarray
-    pixels: np.ndarray
+    areas: np.ndarray
     boxes: np.ndarray
     probabilities: np.ndarray
     counted: int
@@ -110,9 +110,9 @@ def _regions(
     """States, pixels, boxes and probabilities of the regions of one layer."""
     radius = max(1, boundary_distance((true.shape[0], true.shape[1])) // 2)
     codes = np.where(counted & (true != predicted), true, -1)
-    regions = connected_regions(np.where(opened(codes, radius), codes, -1))
-    rows, columns = np.nonzero(regions >= 0)
-    numbers = regions[rows, columns]
+    components = connected_components(np.where(opened(codes, radius), codes, -1))
+    rows, columns = np.nonzero(components >= 0)
+    numbers = components[rows, columns]
     count = int(numbers.max(initial=-1)) + 1
     if not count:
         return np.zeros((0, 2), dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros((0, 4)), np.zeros((0, 2))
@@ -146,8 +146,8 @@ def wrong_regions(images: Sequence[DoubtedRegions], state_names: Sequence[str]) 
     if not images:
         return []
     totals = np.sum([image.state_totals for image in images], axis=0)
-    rows = np.repeat(np.arange(len(images)), [len(image.pixels) for image in images])
-    shares = np.concatenate([image.pixels / max(image.counted, 1) for image in images])
+    rows = np.repeat(np.arange(len(images)), [len(image.areas) for image in images])
+    shares = np.concatenate([image.areas / max(image.counted, 1) for image in images])
     states, boxes, probabilities = (
         np.concatenate([getattr(image, name) for image in images]) for name in ("states", "boxes", "probabilities")
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.tasks.segment.regions import connected_regions, opened
+from vertebra.tasks.segment.connected_components import connected_components, opened
 
 
 def searched(codes: np.ndarray) -> np.ndarray:
@@ -31,14 +31,14 @@ def test_regions_are_those_of_a_search() -> None:
     draw = np.random.default_rng(0)
     for _ in range(60):
         codes = draw.integers(-1, draw.integers(1, 4), draw.integers(1, 14, 2))
-        np.testing.assert_array_equal(connected_regions(codes), searched(codes))
-    assert connected_regions(np.zeros((0, 4), dtype=np.int64)).shape == (0, 4)
+        np.testing.assert_array_equal(connected_components(codes), searched(codes))
+    assert connected_components(np.zeros((0, 4), dtype=np.int64)).shape == (0, 4)
 
 
 def test_a_spiral_is_one_region() -> None:
     rows = ["#######", "......#", "#####.#", "#...#.#", "#.###.#", "#.....#", "#######"]
     codes = np.array([[0 if letter == "#" else -1 for letter in row] for row in rows])
-    assert connected_regions(codes).max() == 0
+    assert connected_components(codes).max() == 0
 
 
 def test_thin_parts_are_left_out() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 
-def connected_regions(codes: np.ndarray) -> np.ndarray:
+def connected_components(codes: np.ndarray) -> np.ndarray:
     """Numbers the connected regions of equal codes; pixels touch along their sides.
 
     Args:
@@ -23,9 +23,9 @@ def connected_regions(codes: np.ndarray) -> np.ndarray:
     pairs = np.unique(runs[:-1][touching] * count + runs[1:][touching])
     first_rows = first_of_groups(count, *np.divmod(pairs, max(count, 1)))
     _, numbers = np.unique(first_rows, return_inverse=True)
-    regions = np.full(codes.shape, -1, dtype=np.int64)
-    regions[inside] = numbers[runs[inside]]
-    return regions
+    components = np.full(codes.shape, -1, dtype=np.int64)
+    components[inside] = numbers[runs[inside]]
+    return components
 
 
 def first_of_groups(count: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
