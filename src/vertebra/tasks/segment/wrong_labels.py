@@ -68,7 +68,7 @@ def doubted_regions(pixels: ComparedPixels, probabilities: np.ndarray | None, cl
         if given_p is not None:
             sums = [np.bincount(true[counted], weights, minlength=states) for weights in (None, given_p[counted])]
             totals += np.stack(sums)
-        parts.append(_regions(true, predicted, counted, (given_p, predicted_p), states))
+        parts.append(_regions_of_layer(true, predicted, counted, (given_p, predicted_p), states))
     of_states, sizes, boxes, means = (np.concatenate(values) for values in zip(*parts, strict=True))
     total = int(pixels.counted[0].sum() if overlapping else pixels.counted.sum())
     return DoubtedRegions(of_states, sizes, boxes, means, total, totals)
@@ -100,7 +100,7 @@ def _layers(pixels: ComparedPixels, probabilities: np.ndarray | None) -> Iterato
         yield true.astype(np.int64) + 2 * k, predicted.astype(np.int64) + 2 * k, counted, given_p, predicted_p
 
 
-def _regions(
+def _regions_of_layer(
     true: np.ndarray,
     predicted: np.ndarray,
     counted: np.ndarray,
