@@ -35,4 +35,4 @@ def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels:
         spec=labels,
         image=crops.image,
     )
-    return merged if crops.threshold is None else merged.apply_threshold(crops.threshold)
+    return merged.apply_threshold(0.0 if crops.threshold is None else crops.threshold)
