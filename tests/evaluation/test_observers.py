@@ -13,6 +13,7 @@ from PIL import Image
 from vertebra.evaluation.observers import MAX_PROBABILITY_BYTES, Diagnoses, Drawings
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.report.example_pictures import enlarged
 from vertebra.tasks import TASKS
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
@@ -93,6 +94,13 @@ def test_an_object_of_a_small_image_is_in_its_picture(tmp_path: Path) -> None:
     for part in drawings.objects_drawn["boxes", tmp_path / "a.png", box].values():
         red = (np.abs(np.asarray(part).astype(int) - (250, 0, 0)).max(axis=2) < 60).mean()
         assert 0.1 < red < 0.25, "the object and a margin of about its size, though drawings of small images are larger"
+
+
+def test_a_legend_below_a_picture_moves_no_object() -> None:
+    drawn = Image.new("RGB", (200, 150))  # of an image of 100 x 60, with a legend of 30 rows
+    drawn.paste((250, 0, 0), (140, 80, 180, 120))
+    part = np.asarray(enlarged(drawn, 100, (70, 40, 90, 60))).astype(int)
+    assert (part[..., 0] > 200).mean() > 0.95
 
 
 def test_pictures_show_what_a_predictor_keeps(tmp_path: Path) -> None:

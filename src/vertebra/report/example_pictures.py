@@ -73,8 +73,8 @@ def draw_object(
     if window[2] - window[0] < 2 or window[3] - window[1] < 2:  # the box is outside the image
         return {"labels": fitted(task.data.draw(ground_truth, labels, picture))}
     parts = {
-        "labels": enlarged(task.data.draw(ground_truth, labels, picture.copy()), picture.size, window),
-        "prediction": enlarged(prediction.draw(picture), picture.size, window),
+        "labels": enlarged(task.data.draw(ground_truth, labels, picture.copy()), picture.width, window),
+        "prediction": enlarged(prediction.draw(picture), picture.width, window),
     }
     scale = max(parts["labels"].size) / max(window[2] - window[0], window[3] - window[1])
     corners = [(value - offset) * scale for value, offset in zip(box, (*window[:2], *window[:2]), strict=True)]
@@ -82,21 +82,21 @@ def draw_object(
     return parts
 
 
-def enlarged(drawn: Image.Image, size: tuple[int, int], window: tuple[int, int, int, int]) -> Image.Image:
+def enlarged(drawn: Image.Image, width: int, window: tuple[int, int, int, int]) -> Image.Image:
     """A window of a drawn picture, at the size of an example.
 
     Args:
-        drawn: the picture, which may be larger than the image.
-        size: (width, height) of the image.
+        drawn: the picture, which may be larger than the image, and may have a legend below it.
+        width: of the image.
         window: (left, top, right, bottom) in pixels of the image.
     """
-    across, down = drawn.width / size[0], drawn.height / size[1]
+    ratio = drawn.width / width
     left, top, right, bottom = window
     scale = LARGEST / 2 / max(right - left, bottom - top)
     return drawn.convert("RGB").resize(
         (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))),
         Image.Resampling.BICUBIC,
-        box=(left * across, top * down, right * across, bottom * down),
+        box=(left * ratio, top * ratio, right * ratio, min(bottom * ratio, drawn.height)),
     )
 
 
