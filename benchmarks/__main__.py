@@ -29,8 +29,17 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
-"""Those that must be told which data set or weights; they are run by themselves."""
+WITH_DATA = (
+    "decoders",
+    "precision",
+    "training",
+    "wrong_boxes",
+    "wrong_labels",
+    "wrong_masks",
+    "wrong_points",
+    "calibration",
+)
+"""Those that need a data set or weights; they are run by themselves."""
 
 
 def commands(given: argparse.Namespace) -> list[list[str]]:

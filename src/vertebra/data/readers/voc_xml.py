@@ -59,7 +59,7 @@ def parse_files(files: Sequence[Path], notes: list[Note]) -> list[Parsed]:
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
     if repaired:
-        notes.append(Note.of("annotation file", "with a bare '&'", "read as if it said '&amp;'", repaired))
+        notes.append(Note.of("annotation file", "with a bare '&'", "read as '&amp;'", repaired))
     return parsed
 
 
