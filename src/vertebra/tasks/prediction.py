@@ -170,8 +170,8 @@ class Prediction(ABC):
         return self._draw(open_picture(self.image if image is None else image))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id``, ``track_id`` where objects were tracked, and
-        the fields of its task."""
+        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id``, the fields of its task, and ``track_id``
+        where objects were tracked."""
         tracks = {"track_id": ids.tolist()} if (ids := self._tracks()) is not None else {}
         columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **tracks, **self._columns()}
         return {"task": self.task, "objects": _as_rows(columns)}

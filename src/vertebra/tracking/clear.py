@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,7 +42,8 @@ class ClearCounts(NamedTuple):
 
     def plus(self, other: ClearCounts) -> ClearCounts:
         """The counts of both."""
-        return ClearCounts(*(first + second for first, second in zip(self, other, strict=True)))
+        sums: list[Any] = [first + second for first, second in zip(self, other, strict=True)]
+        return ClearCounts(*sums)
 
     def metrics(self) -> dict[str, float]:
         """``mota``, ``motp`` (mean IoU of matches) and the counts."""
@@ -62,7 +63,10 @@ def clear_counts(pairs: SequencePairs, match_iou: float = 0.5) -> ClearCounts:
         match_iou: minimum IoU of a match.
     """
     objects, _ = pairs.shape
-    latest, before = np.full(objects, -1), np.full(objects, -1)  # predicted track of the latest match, of the frame before
+    latest, before = (
+        np.full(objects, -1),
+        np.full(objects, -1),
+    )  # predicted track of the latest match, of the frame before
     matched_frames, beginnings = np.zeros(objects, dtype=np.int64), np.zeros(objects, dtype=np.int64)
     matches = switches = 0
     similarity = 0.0

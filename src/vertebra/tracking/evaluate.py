@@ -95,7 +95,9 @@ def evaluate_tracks(
 def _sequences(ground_truth: Path, predicted: Path) -> dict[str, tuple[Path, Path]]:
     """The two files of each sequence, by its name."""
     if ground_truth.is_dir() != predicted.is_dir():
-        raise DataError(f"{ground_truth} and {predicted} must be two files, or two folders with a file for each sequence")
+        raise DataError(
+            f"{ground_truth} and {predicted} must be two files, or two folders with a file for each sequence"
+        )
     if not ground_truth.is_dir():
         return {ground_truth.stem: (ground_truth, predicted)}
     actual = _by_name(ground_truth.glob("*.txt")) | {

@@ -81,7 +81,5 @@ def _alignment(pairs: SequencePairs) -> np.ndarray:
     for actual, predicted, overlaps in pairs:
         either = overlaps.sum(axis=0) + overlaps.sum(axis=1)[:, None] - overlaps
         common[np.ix_(actual, predicted)] += np.where(either > EPSILON, overlaps / np.maximum(either, EPSILON), 0)
-    alignment: np.ndarray = common / np.maximum(
-        pairs.actual_counts[:, None] + pairs.predicted_counts - common, EPSILON
-    )
+    alignment: np.ndarray = common / np.maximum(pairs.actual_counts[:, None] + pairs.predicted_counts - common, EPSILON)
     return alignment

@@ -52,6 +52,4 @@ def identity_counts(pairs: SequencePairs, match_iou: float = 0.5) -> IdentityCou
         first, second = np.nonzero(overlaps >= match_iou)
         common[actual[first], predicted[second]] += 1  # a pair of tracks occurs once in a frame
     true = int(common[max_gain_pairs(common)].sum())
-    return IdentityCounts(
-        true, int(pairs.actual_counts.sum()) - true, int(pairs.predicted_counts.sum()) - true
-    )
+    return IdentityCounts(true, int(pairs.actual_counts.sum()) - true, int(pairs.predicted_counts.sum()) - true)

@@ -132,13 +132,13 @@ class OCSort:
         offsets = _centers(objects.boxes) - _centers(self._earlier(tracks))[:, None]
         lengths = np.maximum(np.linalg.norm(offsets, axis=2), 1e-6)
         cosines = np.einsum("nd,nmd->nm", tracks.directions, offsets) / lengths
-        agreement = 0.5 - np.arccos(np.clip(cosines, -1, 1)) / np.pi
+        agreement: np.ndarray = 0.5 - np.arccos(np.clip(cosines, -1, 1)) / np.pi
         agreement[~tracks.directions.any(axis=1)] = 0
         return agreement
 
     def _earlier(self, tracks: _ObservedTracks) -> np.ndarray:
         """(N, 4) the oldest observation of the last ``delta_t`` frames, else the last one."""
-        oldest = tracks.observed_boxes.copy()
+        oldest: np.ndarray = tracks.observed_boxes.copy()
         for step in range(self.delta_t):
             boxes = tracks.history[:, step]
             known = ~np.isnan(boxes[:, 0])
@@ -166,7 +166,8 @@ class OCSort:
     def _re_updated(self, tracks: _ObservedTracks, rows: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         """The filters' states of tracks that are observed again, before this observation: from the last observation on, along
         boxes on a straight path."""
-        states, before = tracks.observed_states[rows].copy(), tracks.observed_boxes[rows]
+        states: np.ndarray = tracks.observed_states[rows].copy()
+        before = tracks.observed_boxes[rows]
         gaps = self._frame - tracks.last_frames[rows]
         not_lost = np.zeros(len(rows), dtype=bool)
         for step in range(1, int(gaps.max()) + 1):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -58,6 +59,25 @@ class TrackerConfig(NamedTuple):
         """
         method: TrackingMethod = TRACKERS[self.name](**self.options)
         return method
+
+
+def parsed_options(texts: Iterable[str]) -> dict[str, Any]:
+    """Options of a tracker from texts ``name=value``, whose values are numbers.
+
+    Raises:
+        ConfigError: a text is something else.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        try:
+            number: float = int(value) if value.lstrip("-").isdecimal() else float(value)
+        except ValueError:
+            number = math.nan
+        if not equals or not name or not math.isfinite(number):
+            raise ConfigError(f"an option of a tracker is NAME=NUMBER, such as track_buffer=60, got {text!r}")
+        options[name] = number
+    return options
 
 
 class Tracker:

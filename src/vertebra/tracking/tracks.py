@@ -112,9 +112,7 @@ def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ratio
 
 
-def class_iou(
-    boxes: np.ndarray, class_ids: np.ndarray, detections: Detections, min_iou: float
-) -> np.ndarray:
+def class_iou(boxes: np.ndarray, class_ids: np.ndarray, detections: Detections, min_iou: float) -> np.ndarray:
     """IoU (N, M) of tracks and objects; 0 for pairs of different classes or with an IoU below the minimum.
 
     Args:

@@ -18,7 +18,8 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
     """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``; objects whose
     score is NaN, as those of annotations, are drawn without a number.
 
-    Tracked objects are all drawn, with their ids ("#7 dog 0.93"), in the color of the track instead of the class. The best are drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
+    Tracked objects are all drawn, with their ids ("#7 dog 0.93"), in the color of the track instead of the class. The best are
+    drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
 
     Args:
         prediction: the boxes to draw, in the picture's pixels.
@@ -48,7 +49,9 @@ def _texts(prediction: DetectPrediction, rows: np.ndarray, size: int, width: int
     """The texts of tags: the track, the class, shortened to a width in pixels, and the score."""
     names = [fit_text(prediction.spec.classes[label], size, width) for label in prediction.class_ids[rows].tolist()]
     scores = ["" if np.isnan(score) else f" {score:.2f}" for score in prediction.scores[rows].tolist()]
-    tracks = [""] * len(rows) if prediction.track_ids is None else [f"#{i} " for i in prediction.track_ids[rows].tolist()]
+    tracks = (
+        [""] * len(rows) if prediction.track_ids is None else [f"#{i} " for i in prediction.track_ids[rows].tolist()]
+    )
     return [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
 
 
