@@ -95,7 +95,8 @@ class ByteTrack:
     def _associate(
         self, tracks: Tracks, detections: Detections, owners: np.ndarray, high: np.ndarray, low: np.ndarray, frames: int
     ) -> None:
-        """Moves the tracks to this frame, gives them their objects, and removes those that end; fills ``owners``."""
+        """Removes tracks that have ended, moves the others to this frame, and gives them their objects: fills ``owners``."""
+        tracks.keep(self._frame - tracks.last_frames <= self.track_buffer + 1)
         for _ in range(min(frames, self.track_buffer + 1)):
             tracks.states = self._motion.predict(tracks.states, ~tracks.tracked)
         boxes = self._motion.boxes(tracks.states)
@@ -119,10 +120,10 @@ class ByteTrack:
         tracks.ids[new] = self._ids.take(len(new))
 
     def _result(self, tracks: Tracks, owners: np.ndarray) -> np.ndarray:
-        """The ids of objects, from their tracks' rows; then removes the tracks that have ended."""
+        """The ids of objects, from their tracks' rows; then removes unconfirmed tracks without an object."""
         ids = np.full(len(owners), -1)
         ids[owners >= 0] = tracks.ids[owners[owners >= 0]]
-        tracks.keep((tracks.ids > 0) & (self._frame - tracks.last_frames <= self.track_buffer))
+        tracks.keep(tracks.ids > 0)
         return ids
 
     def _started(self, detections: Detections, confirmed: bool) -> Tracks:

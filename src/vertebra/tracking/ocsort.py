@@ -86,6 +86,7 @@ class OCSort:
         if self._tracks is None:
             self._tracks = self._started(objects.take(np.zeros(0, dtype=np.int64)))
         tracks = self._tracks
+        tracks.keep(self._frame - tracks.last_frames <= self.track_buffer + 1)
         self._predict(tracks, frames)
         rows, columns = self._associate(tracks, objects)
         self._observe(tracks, rows, objects.boxes[columns])
@@ -99,7 +100,6 @@ class OCSort:
         tracks.ids[confirmed] = self._ids.take(len(confirmed))
         ids = np.full(len(detections.scores), -1)
         ids[used] = np.where(tracks.ids[owners] > 0, tracks.ids[owners], -1)
-        tracks.keep(self._frame - tracks.last_frames <= self.track_buffer)
         return ids
 
     def _predict(self, tracks: _ObservedTracks, frames: int) -> None:
