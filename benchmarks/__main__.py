@@ -28,6 +28,7 @@ BENCHMARKS = (
     "waiting",
     "mirroring",
     "opening",
+    "tracking",
 )
 WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
 """Those that must be told which data set or weights; they are run by themselves."""
