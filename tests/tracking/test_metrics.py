@@ -12,6 +12,7 @@ import pytest
 import vertebra
 from tests.tracking.drawn_tracks import crossing_tracks
 from tests.tracking.trackeval_numbers import FILE, SEQUENCES, sequence
+from vertebra.cli.main import main
 from vertebra.errors import ConfigError, DataError
 from vertebra.tracking.evaluate import TrackingCounts
 from vertebra.tracking.mot_text import mot_lines, read_mot
@@ -94,6 +95,21 @@ def test_mot_files(tmp_path: Path) -> None:
         assert frame.ids.tolist() == ids.tolist() and np.allclose(frame.boxes, expected, atol=0.02)
     metrics = vertebra.evaluate_tracks(file, file)
     assert metrics["hota"] == metrics["idf1"] == 1.0 and metrics["ignored"] == 0
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write(tmp_path / "clip.txt", crossing_tracks(3, 5))
+
+    def call(*options: str) -> str:
+        monkeypatch.setattr("sys.argv", ["vertebra", "eval-tracks", str(file), str(file), *options])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    assert json.loads(call("--json"))["idf1"] == 1.0
+    lines = call().splitlines()
+    assert lines[0].split() == ["hota", "1.0000"] and "id_switches      0" in lines
 
 
 def test_folders_of_sequences(tmp_path: Path) -> None:
