@@ -87,11 +87,12 @@ def test_frames_in_memory_and_skipped_ones() -> None:
 
 def test_thresholds_of_the_model_or_the_user_start_tracks() -> None:
     def threshold(**options: Any) -> Any:
-        plan = Painted(SIZE, ("boxes",), **options, track=options.pop("track", True)).tracking
+        plan = Painted(SIZE, ("boxes",), **{"track": True, **options}).tracking
         assert plan is not None
         return plan.configs["boxes"].options.get("track_threshold"), plan.thresholds["boxes"]
 
-    assert threshold() == (None, 0.1), "the paper's 0.6"
+    assert threshold() == (0.3, 0.1), "those that prediction shows"
+    assert threshold(track={"track_threshold": 0.6}) == (0.6, 0.1)
     assert threshold(threshold=0.4) == (0.4, 0.1)
     stored = {"boxes": {"a": 0.05, "b": 0.8}}
     chosen, used = threshold(thresholds=stored)

@@ -106,8 +106,7 @@ class Pipeline(ABC):
         if track is not None and track is not False:
             from vertebra.inference.result_tracker import TrackingPlan
 
-            given = {name: threshold is not None or bool(info.thresholds.get(name)) for name in info.branches}
-            self.tracking = TrackingPlan(info, track, self.thresholds, given)
+            self.tracking = TrackingPlan(info, track, self.thresholds)
             self.thresholds = self.tracking.thresholds
         self.multi_view: MultiView | None = None
         if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale

@@ -28,9 +28,8 @@ class TrackingPlan:
     Args:
         info: of the model.
         track: True, the name of a tracker, or its options; see `TrackerConfig`.
-        thresholds: minimum scores of each branch without tracking.
-        given: whether they are the user's, or stored by the model, rather than defaults: then they are ``track_threshold``, unless
-            that is an option.
+        thresholds: minimum scores of each branch without tracking. They are the ``track_threshold``, unless that is an option:
+            objects that prediction shows start tracks, whatever the scale of a model's scores is.
 
     Attributes:
         thresholds: minimum scores of each branch with tracking, which also uses objects of low scores.
@@ -46,7 +45,6 @@ class TrackingPlan:
         info: ModelInfo,
         track: bool | str | Mapping[str, Any],
         thresholds: Mapping[str, ScoreThreshold | None],
-        given: Mapping[str, bool],
     ) -> None:
         config = TrackerConfig.of(track)
         branches = [name for name, (task, _) in info.branches.items() if get_task(task).prediction.trackable]
@@ -59,8 +57,7 @@ class TrackingPlan:
         for name in branches:
             plain = thresholds[name]
             assert plain is not None, "objects with boxes have a threshold"
-            options = {"track_threshold": plain} if given[name] else {}
-            self.configs[name] = TrackerConfig.of({"name": config.name, **options, **config.options})
+            self.configs[name] = TrackerConfig.of({"name": config.name, "track_threshold": plain, **config.options})
             self.shown[name] = plain
             self.thresholds[name] = np.minimum(plain, self.configs[name].method().min_score)
 
