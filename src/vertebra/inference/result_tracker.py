@@ -19,7 +19,7 @@ from vertebra.model_info import ModelInfo
 from vertebra.tasks import all_tasks, get_task
 from vertebra.tasks.thresholds import ScoreThreshold, lowest
 from vertebra.tracking.tracker import Tracker, TrackerConfig
-from vertebra.tracking.tracks import limits
+from vertebra.tracking.tracks import min_scores
 
 
 class TrackingPlan:
@@ -114,7 +114,7 @@ class ResultTracker:
 
 def _count(prediction: Any, threshold: ScoreThreshold) -> int:
     """The number of objects that reach a threshold."""
-    return int(np.count_nonzero(prediction.scores >= limits(threshold, prediction.class_ids)))
+    return int(np.count_nonzero(prediction.scores >= min_scores(threshold, prediction.class_ids)))
 
 
 def no_frames(name: Any) -> ConfigError:

@@ -172,7 +172,7 @@ class Prediction(ABC):
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id``, the fields of its task, and ``track_id``
         where objects were tracked."""
-        tracks = {"track_id": ids.tolist()} if (ids := self._tracks()) is not None else {}
+        tracks = {"track_id": self.track_ids.tolist()} if self.trackable and self.track_ids is not None else {}
         columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **tracks, **self._columns()}
         return {"task": self.task, "objects": _as_rows(columns)}
 
@@ -248,19 +248,9 @@ class Prediction(ABC):
     def _take(self, rows: np.ndarray, **changes: Any) -> Self:
         """The objects at these indices (N,) int64, with changed values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
-        if (ids := self._tracks()) is not None:
-            taken["track_ids"] = ids[rows]
+        if self.trackable and self.track_ids is not None:
+            taken["track_ids"] = self.track_ids[rows]
         return replace(self, **taken, **changes)
-
-    def _check_tracks(self) -> None:
-        """Checks that tracked objects have one id each."""
-        ids = self._tracks()
-        if ids is not None and ids.shape != (len(self),):
-            raise ValueError(f"track ids must be ({len(self)},), got {ids.shape}")
-
-    def _tracks(self) -> np.ndarray | None:
-        """The track of each object; None where there are none."""
-        return self.track_ids if self.trackable else None
 
     def _reaching(self, threshold: ScoreThreshold) -> np.ndarray:
         """The indices of the objects whose score is at least the minimum of their class."""

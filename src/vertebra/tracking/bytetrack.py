@@ -14,8 +14,8 @@ from vertebra.tracking.tracks import (
     Tracks,
     check_common,
     check_score,
-    limits,
     match_by_iou,
+    min_scores,
 )
 
 
@@ -75,8 +75,8 @@ class ByteTrack:
     def update(self, detections: Detections, frames: int) -> np.ndarray:
         """See `TrackingMethod`."""
         self._frame += frames
-        high = detections.scores >= limits(self.track_threshold, detections.class_ids)
-        low = ~high & (detections.scores >= limits(self.min_score, detections.class_ids))
+        high = detections.scores >= min_scores(self.track_threshold, detections.class_ids)
+        low = ~high & (detections.scores >= min_scores(self.min_score, detections.class_ids))
         owners = np.full(len(high), -1)  # the row of each object's track
         if self._tracks is None:
             self._tracks = self._started(detections.take(np.zeros(0, dtype=np.int64)), confirmed=True)
@@ -85,7 +85,9 @@ class ByteTrack:
             is_first = False
             self._associate(self._tracks, detections, owners, high, low, frames)
         ids = self._result(self._tracks, owners)
-        starting = high & (owners < 0) & (detections.scores >= limits(self.new_track_threshold, detections.class_ids))
+        starting = (
+            high & (owners < 0) & (detections.scores >= min_scores(self.new_track_threshold, detections.class_ids))
+        )
         started = self._started(detections.take(np.flatnonzero(starting)), confirmed=is_first)
         if is_first:
             ids[starting] = started.ids
@@ -96,7 +98,7 @@ class ByteTrack:
         self, tracks: Tracks, detections: Detections, owners: np.ndarray, high: np.ndarray, low: np.ndarray, frames: int
     ) -> None:
         """Removes tracks that have ended, moves the others to this frame, and gives them their objects: fills ``owners``."""
-        tracks.keep(self._frame - tracks.last_frames <= self.track_buffer + 1)
+        tracks.keep_rows(self._frame - tracks.last_frames <= self.track_buffer + 1)
         for _ in range(min(frames, self.track_buffer + 1)):
             tracks.states = self._motion.predict(tracks.states, ~tracks.tracked)
         boxes = self._motion.boxes(tracks.states)
@@ -123,7 +125,7 @@ class ByteTrack:
         """The ids of objects, from their tracks' rows; then removes unconfirmed tracks without an object."""
         ids = np.full(len(owners), -1)
         ids[owners >= 0] = tracks.ids[owners[owners >= 0]]
-        tracks.keep(tracks.ids > 0)
+        tracks.keep_rows(tracks.ids > 0)
         return ids
 
     def _started(self, detections: Detections, confirmed: bool) -> Tracks:

@@ -10,7 +10,7 @@ from vertebra.keywords import check_count, check_fraction
 from vertebra.tasks.assignment import max_gain_pairs
 from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tracking.motion import AreaMotion
-from vertebra.tracking.tracks import Detections, IdCounter, Tracks, check_common, class_iou, limits, match_by_iou
+from vertebra.tracking.tracks import Detections, IdCounter, Tracks, check_common, class_iou, match_by_iou, min_scores
 
 
 @dataclass
@@ -81,12 +81,12 @@ class OCSort:
         """See `TrackingMethod`."""
         self._frame += frames
         self._updates += 1
-        used = np.flatnonzero(detections.scores >= limits(self.track_threshold, detections.class_ids))
+        used = np.flatnonzero(detections.scores >= min_scores(self.track_threshold, detections.class_ids))
         objects = detections.take(used)
         if self._tracks is None:
             self._tracks = self._started(objects.take(np.zeros(0, dtype=np.int64)))
         tracks = self._tracks
-        tracks.keep(self._frame - tracks.last_frames <= self.track_buffer + 1)
+        tracks.keep_rows(self._frame - tracks.last_frames <= self.track_buffer + 1)
         self._predict(tracks, frames)
         rows, columns = self._associate(tracks, objects)
         self._observe(tracks, rows, objects.boxes[columns])

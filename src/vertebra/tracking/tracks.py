@@ -73,7 +73,7 @@ class Tracks:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def keep(self, rows: np.ndarray) -> None:
+    def keep_rows(self, rows: np.ndarray) -> None:
         """Removes all tracks but these, (N,) bool."""
         if not rows.all():
             for column in fields(self):
@@ -134,7 +134,7 @@ def match_by_iou(
     return max_gain_pairs(class_iou(boxes, class_ids, detections, min_iou))
 
 
-def limits(threshold: ScoreThreshold, class_ids: np.ndarray) -> float | np.ndarray:
+def min_scores(threshold: ScoreThreshold, class_ids: np.ndarray) -> float | np.ndarray:
     """The minimum score of objects of these classes."""
     return threshold[class_ids] if isinstance(threshold, np.ndarray) else threshold
 

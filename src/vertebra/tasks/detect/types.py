@@ -52,7 +52,8 @@ class DetectPrediction(Prediction):
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.class_ids.shape != (count,):
             shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.class_ids.shape}"
             raise ValueError(f"boxes, scores and class ids must be (M, 4), (M,) and (M,), got {shapes}")
-        self._check_tracks()
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"track ids must be ({count},), got {self.track_ids.shape}")
 
     def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
         """Adds the boxes; see `Prediction.annotate`."""

@@ -59,7 +59,8 @@ class KeypointPrediction(Prediction):
         shapes = tuple(getattr(self, name).shape for name in self.per_object)
         if shapes != expected:
             raise ValueError(f"points, their scores, boxes, scores and class ids must be {expected}, got {shapes}")
-        self._check_tracks()
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"track ids must be ({count},), got {self.track_ids.shape}")
 
     @classmethod
     def categories(cls, spec: LabelSpec) -> list[Category]:
