@@ -17,7 +17,7 @@ from vertebra.inference.io.video import Video, VideoFrame
 from vertebra.inference.results import Result, Unreadable
 from vertebra.model_info import ModelInfo
 from vertebra.tasks import all_tasks, get_task
-from vertebra.tasks.thresholds import ScoreThreshold, lowest
+from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tracking.tracker import Tracker, TrackerConfig
 from vertebra.tracking.tracks import min_scores
 
@@ -98,7 +98,7 @@ class ResultTracker:
             before = predictions[name]
             shown = self.plan.shown[name]
             after: Any = tracker.update(before, frame_info.frame)
-            predictions[name] = replace(after, draw_threshold=lowest(shown))
+            predictions[name] = replace(after, draw_threshold=float(np.min(shown)))
             left = _count(before, shown) - _count(after, shown)
             if left:
                 self.left_out[str(frame_info.source), name] += left
