@@ -28,6 +28,7 @@ BENCHMARKS = (
     "waiting",
     "mirroring",
     "opening",
+    "tracking",
 )
 WITH_DATA = (
     "decoders",

@@ -39,6 +39,7 @@ from benchmarks import (  # noqa: E402
     scoring,
     startup,
     synthetic,
+    tracking,
     training,
     training_clock,
     training_loop,
@@ -347,6 +348,12 @@ def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
     row = opening.measure(data, "detect", 1)
     assert row["images"] == 45 and row["index_mb"] > 0 and row["again"]["peak_mb"] > 0
     assert report.table([row], opening.COLUMNS).startswith("| task | first | again |")
+
+
+def test_a_crowd_is_tracked() -> None:
+    rows = tracking.compare("10 objects", 12, 1)
+    assert [row["tracker"] for row in rows] == ["bytetrack", "ocsort"] and min(row["hota"] for row in rows) > 0.5
+    assert report.table(rows, tracking.COLUMNS).startswith("| crowd | tracker | a frame | IDF1 | HOTA |")
 
 
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.tasks.palette import color
+from vertebra.tasks.palette import Color, color
 from vertebra.tasks.picture import draw_tag, enlarge, fit_text, line_width, tag_size, text_size
 
 if TYPE_CHECKING:
@@ -18,37 +18,46 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
     """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``; objects whose
     score is NaN, as those of annotations, are drawn without a number.
 
-    The best are drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
+    Tracked objects are all drawn, with their ids ("#7 dog 0.93"), in the color of the track instead of the class. The best are
+    drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
 
     Args:
         prediction: the boxes to draw, in the picture's pixels.
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
-    shown = np.flatnonzero(~(prediction.scores < prediction.draw_threshold))
+    tracks = prediction.track_ids
+    shown = np.flatnonzero(~(prediction.scores < prediction.draw_threshold) | (tracks is not None))
     shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
     factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
     limit = np.asarray([canvas.width, canvas.height] * 2)
     boxes = np.clip(np.rint(prediction.boxes[shown] * factor), 0, limit).astype(int)
-    labels = prediction.class_ids[shown]
+    colors = [color(number) for number in (prediction.class_ids if tracks is None else tracks)[shown].tolist()]
     draw = ImageDraw.Draw(canvas)
     width = line_width(canvas)
-    for box, label in zip(boxes[::-1], labels[::-1], strict=True):
-        _draw_box(draw, box, int(label), width)
+    for box, outline in zip(boxes[::-1], colors[::-1], strict=True):
+        _draw_box(draw, box, outline, width)
     size = text_size(canvas)
-    texts = [
-        fit_text(prediction.spec.classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
-        for label, score in zip(labels, prediction.scores[shown], strict=True)
-    ]
+    texts = _texts(prediction, shown, size, canvas.width // 2)
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
-    for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
-        draw_tag(draw, corner, text, size, color(int(label)))
+    for text, background, corner in reversed(list(zip(texts, colors, tag_corners, strict=True))):
+        draw_tag(draw, corner, text, size, background)
     return canvas
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
-    """A box in its class's color, with a thin darker line on either side, visible on any background."""
-    red, green, blue = color(label)
+def _texts(prediction: DetectPrediction, rows: np.ndarray, size: int, width: int) -> list[str]:
+    """The texts of tags: the track, the class, shortened to a width in pixels, and the score."""
+    names = [fit_text(prediction.spec.classes[label], size, width) for label in prediction.class_ids[rows].tolist()]
+    scores = ["" if np.isnan(score) else f" {score:.2f}" for score in prediction.scores[rows].tolist()]
+    tracks = (
+        [""] * len(rows) if prediction.track_ids is None else [f"#{i} " for i in prediction.track_ids[rows].tolist()]
+    )
+    return [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, outline: Color, width: int) -> None:
+    """A box, with a thin darker line on either side, visible on any background."""
+    red, green, blue = outline
     left, top, right, bottom = (int(side) for side in box)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     halo = (red // 2, green // 2, blue // 2)
