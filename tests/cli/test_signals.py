@@ -90,7 +90,7 @@ def test_a_stopped_run_is_saved(
         process.send_signal(number)
     assert process.wait(120) == code, log.read_text()
     last = [line for line in log.read_text().splitlines() if line.startswith("vertebra:")]
-    assert last == [f"vertebra: stopped; everything is saved. Go on with: vertebra train --resume {run}"]
+    assert last == [f"vertebra: stopped; everything is saved. Continue with: vertebra train --resume {run}"]
     assert log.read_text().splitlines()[-1] == last[0] and "Traceback" not in log.read_text()
     assert torch.load(run / "last.ckpt", weights_only=True)["global_step"] >= before > 0
 

@@ -112,7 +112,7 @@ def interrupt(times: int) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("step", "times", "message", "kept"),
     [
-        (8, 1, "stopped; everything is saved. Go on with: vertebra train --resume", 8),
+        (8, 1, "stopped; everything is saved. Continue with: vertebra train --resume", 8),
         (2, 2, "stopped at once; continue from the last save with: vertebra train --resume", 0),
     ],
     ids=["once", "twice"],

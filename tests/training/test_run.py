@@ -72,7 +72,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
         original(self, trainer, *arguments)
 
     monkeypatch.setattr(RunFolder, "on_train_batch_end", stop)
-    with pytest.raises(RunError, match="everything is saved. Go on with: vertebra train --resume"):
+    with pytest.raises(RunError, match="everything is saved. Continue with: vertebra train --resume"):
         vertebra.train(three_branches, out=tmp_path / "stopped")
     monkeypatch.undo()
     running.resume_run(tmp_path / "stopped")

@@ -247,7 +247,7 @@ def _fit(run: _Prepared, checkpoint: str | None) -> None:
     except Interrupted:
         if not is_first_process():
             raise SystemExit(128 + stop.signal) from None  # the first process reports it
-        message = f"stopped; everything is saved. Go on with: {_resume_command(folder)}"
+        message = f"stopped; everything is saved. Continue with: {_resume_command(folder)}"
         raise RunStopped(message, stop.signal) from None
     except StoppedBySignal as signal:
         raise RunStopped(f"stopped at once; {_saved(folder)}", signal.number) from None
