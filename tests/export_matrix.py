@@ -53,6 +53,7 @@ USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
         "fpn": ("fpn", None),
         "retinanet": ("fpn", None),
         "faster_rcnn": ("fpn", None),
+        "mask_rcnn": ("fpn", None),
         "fcos": ("bifpn", None),
         "tood": ("pafpn", None),
         "yolox": ("pafpn", None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,25 +26,51 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
-    shown = np.flatnonzero(~(prediction.scores < prediction.draw_threshold))
-    shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
-    factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
-    limit = np.asarray([canvas.width, canvas.height] * 2)
-    boxes = np.clip(np.rint(prediction.boxes[shown] * factor), 0, limit).astype(int)
+    shown = shown_objects(prediction.scores, prediction.draw_threshold)
+    boxes = boxes_on(canvas, prediction.boxes[shown], picture.size)
     labels = prediction.class_ids[shown]
     draw = ImageDraw.Draw(canvas)
     width = line_width(canvas)
     for box, label in zip(boxes[::-1], labels[::-1], strict=True):
         _draw_box(draw, box, int(label), width)
+    draw_tags(canvas, boxes, labels, prediction.scores[shown], prediction.spec.classes)
+    return canvas
+
+
+def shown_objects(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """The rows of the objects whose score is not below the threshold, best first."""
+    shown = np.flatnonzero(~(scores < threshold))
+    best_first: np.ndarray = shown[np.argsort(-scores[shown], kind="stable")]
+    return best_first
+
+
+def boxes_on(canvas: Image.Image, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes (M, 4) of a picture of (width, height) in whole pixels of a canvas that it was enlarged to."""
+    factor = np.asarray([canvas.width / size[0], canvas.height / size[1]] * 2)
+    limit = np.asarray([canvas.width, canvas.height] * 2)
+    return np.clip(np.rint(boxes * factor), 0, limit).astype(int)
+
+
+def draw_tags(
+    canvas: Image.Image, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, classes: Sequence[str]
+) -> None:
+    """Draws a tag at each box, with its class and its score where this is not NaN.
+
+    Args:
+        canvas: the picture.
+        boxes: (M, 4) in whole pixels of it, best first.
+        labels, scores: (M,)
+        classes: names of all classes.
+    """
     size = text_size(canvas)
     texts = [
-        fit_text(prediction.spec.classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
-        for label, score in zip(labels, prediction.scores[shown], strict=True)
+        fit_text(classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
+        for label, score in zip(labels, scores, strict=True)
     ]
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
+    draw = ImageDraw.Draw(canvas)
     for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
         draw_tag(draw, corner, text, size, color(int(label)))
-    return canvas
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
