@@ -65,8 +65,8 @@ def keypoints() -> KeypointPrediction:
 
 
 def instances() -> InstancePrediction:
-    regions = region_array([Region.of_box(box, (60, 80)) for box in BOXES])
-    return InstancePrediction(regions, BOXES, SCORES, IDS, (60, 80), InstanceLabels(CLASSES), IMAGE)
+    rles = region_array([Region.of_box(box, (60, 80)) for box in BOXES])
+    return InstancePrediction(rles, BOXES, SCORES, IDS, (60, 80), InstanceLabels(CLASSES), IMAGE)
 
 
 def boxed() -> BoxedPredictions:

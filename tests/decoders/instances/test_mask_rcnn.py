@@ -103,8 +103,8 @@ def shapes() -> tuple[Tensor, Any, list[InstanceAnnotation]]:
         image = np.full((SIDE, SIDE, 3), 40 + 10 * number, dtype=np.uint8)
         image[disc], image[ring] = (200, 60, 60), (60, 200, 80)
         images.append(torch.from_numpy(image).permute(2, 0, 1))
-        regions = [Region.of(disc), Region.of(ring)]
-        annotations.append(InstanceAnnotation.of(regions, np.array([0, 1]), np.zeros(2, dtype=bool), (SIDE, SIDE)))
+        rles = [Region.of(disc), Region.of(ring)]
+        annotations.append(InstanceAnnotation.of(rles, np.array([0, 1]), np.zeros(2, dtype=bool), (SIDE, SIDE)))
     return torch.stack(images), get_task("instances").data.stack(annotations, LABELS), annotations
 
 
@@ -143,6 +143,6 @@ def test_learns_masks_with_holes() -> None:
     for row, annotation in enumerate(annotations):
         values = [value[row].numpy() for value in decoded]
         prediction: Any = get_task("instances").from_decoded(values, transform, LABELS, None)
-        for got, region in zip(prediction.masks, annotation.regions, strict=True):
+        for got, region in zip(prediction.masks, annotation.rles, strict=True):
             expected = region.mask()
             assert (got & expected).sum() / (got | expected).sum() > 0.9

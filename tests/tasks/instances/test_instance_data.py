@@ -49,8 +49,8 @@ def block(top: int, left: int, bottom: int, right: int) -> np.ndarray:
 
 def annotation(*masks: np.ndarray, crowd: tuple[int, ...] = ()) -> InstanceAnnotation:
     flags = np.isin(np.arange(len(masks)), crowd)
-    regions = [Region.of(mask) for mask in masks]
-    return InstanceAnnotation.of(regions, np.arange(len(masks)) % 2, flags, masks[0].shape[-2:])
+    rles = [Region.of(mask) for mask in masks]
+    return InstanceAnnotation.of(rles, np.arange(len(masks)) % 2, flags, masks[0].shape[-2:])
 
 
 @given(
@@ -82,7 +82,7 @@ def test_an_object_without_a_pixel_in_the_crop_goes() -> None:
     assert cut.labels.tolist() == [1] and cut.size == SPEC.size
     np.testing.assert_allclose(cut.boxes, [[16, 3, 29, 16]], atol=0.7)
     nothing = TASK.data.cut(both, CropWindow(38, 0, 2, 4, (32, 32)), SPEC, LABELS)
-    assert nothing.boxes.shape == (0, 4) and nothing.regions == ()
+    assert nothing.boxes.shape == (0, 4) and nothing.rles == ()
     mostly = TASK.data.cut(both, CropWindow(0, 28, 40, 5, (32, 4)), SPEC, LABELS)
     assert not len(mostly.labels), "a rim of an object is no object"
 
@@ -91,13 +91,13 @@ def test_on_the_canvas_as_in_prediction() -> None:
     spec = ResizeSpec((80, 120))
     whole = TASK.data.to_canvas(annotation(ring_mask()), spec, spec.transform(*SIZE), LABELS)
     assert whole.size == (80, 120)
-    np.testing.assert_array_equal(whole.regions[0].mask()[:80, :100], ring_mask().repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(whole.rles[0].mask()[:80, :100], ring_mask().repeat(2, 0).repeat(2, 1))
 
 
 def test_classes_of_the_branch_and_counts() -> None:
     three = annotation(ring_mask(), block(0, 0, 4, 4), block(8, 40, 20, 48), crowd=(2,))
     changed = TASK.data.relabel(three, np.array([-1, 0]), LABELS, InstanceLabels(("nucleus",)))
-    assert changed.labels.tolist() == [0] and len(changed.regions) == 1
+    assert changed.labels.tolist() == [0] and len(changed.rles) == 1
     assert TASK.data.counted(three, LABELS) == 2 and TASK.data.occurrences(three, 2).tolist() == [2, 1]
     assert len(TASK.data.object_boxes(three)) == 2
 
@@ -125,15 +125,15 @@ def test_mosaic_and_mixup_and_cutmix() -> None:
     four = mixing.mosaic(tiles, (40, 50), LABELS)
     expected = np.zeros((40, 50), dtype=bool)
     expected[:20, :25] = ring_mask()[:20, :25]
-    np.testing.assert_array_equal(four.regions[0].mask(), expected)
+    np.testing.assert_array_equal(four.rles[0].mask(), expected)
     assert four.boxes[1].tolist() == [35, 30, 50, 40] and four.size == (40, 50)
-    assert len(mixing.mixup(first, second, 0.5, LABELS).regions) == 2
+    assert len(mixing.mixup(first, second, 0.5, LABELS).rles) == 2
     rectangle = Rectangle(5, 5, 25, 45)
     cut = mixing.cutmix(first, second, Rectangle(20, 0, 50, 40), 0.5, LABELS)
-    np.testing.assert_array_equal(cut.regions[0].mask(), ring_mask() & ~block(0, 20, 40, 50))
-    np.testing.assert_array_equal(cut.regions[1].mask(), block(10, 20, 30, 30))
+    np.testing.assert_array_equal(cut.rles[0].mask(), ring_mask() & ~block(0, 20, 40, 50))
+    np.testing.assert_array_equal(cut.rles[1].mask(), block(10, 20, 30, 30))
     covered = mixing.cutmix(second, first, Rectangle(0, 0, 50, 38), 0.5, LABELS)
-    assert len(covered.regions) == 1 and rectangle.left == 5
+    assert len(covered.rles) == 1 and rectangle.left == 5
 
 
 def test_pasted_objects_cover_others() -> None:
@@ -142,8 +142,8 @@ def test_pasted_objects_cover_others() -> None:
     first, second = annotation(ring_mask()), annotation(block(6, 6, 24, 20), ring_mask(), crowd=(1,))
     region, pasted = mixing.copy_paste(first, second, np.random.default_rng(0), LABELS)
     np.testing.assert_array_equal(region, block(6, 6, 24, 20))
-    np.testing.assert_array_equal(pasted.regions[0].mask(), ring_mask() & ~region)
-    np.testing.assert_array_equal(pasted.regions[1].mask(), region)
+    np.testing.assert_array_equal(pasted.rles[0].mask(), ring_mask() & ~region)
+    np.testing.assert_array_equal(pasted.rles[1].mask(), region)
 
 
 def test_through_a_transform_of_torchvision() -> None:
@@ -154,7 +154,7 @@ def test_through_a_transform_of_torchvision() -> None:
     both = annotation(ring_mask(), block(2, 40, 10, 48))
     tensors = v2.RandomHorizontalFlip(1.0)(wrapping.wrap(both, SIZE))
     back = wrapping.unwrap(both, tensors, SIZE, LABELS)
-    np.testing.assert_array_equal(back.regions[0].mask(), ring_mask()[:, ::-1])
+    np.testing.assert_array_equal(back.rles[0].mask(), ring_mask()[:, ::-1])
     assert back.boxes[1].tolist() == [2, 2, 10, 10]
     tensors["masks"] = tensors["masks"][:1]
     with pytest.raises(ConfigError, match="each mask needs its label"):
@@ -199,9 +199,9 @@ def test_outlines_run_lengths_and_objects_without_a_mask() -> None:
     column, labels = TASK.data.read(read, ReadOptions(), notes)
     assert labels == InstanceLabels(("cell",))
     objects = column.get(0, SIZE)
-    np.testing.assert_array_equal(objects.regions[0].mask(), block(4, 4, 14, 14))
-    np.testing.assert_array_equal(objects.regions[1].mask(), ring_mask())
-    np.testing.assert_array_equal(objects.regions[2].mask(), block(2, 30, 12, 40))
+    np.testing.assert_array_equal(objects.rles[0].mask(), block(4, 4, 14, 14))
+    np.testing.assert_array_equal(objects.rles[1].mask(), ring_mask())
+    np.testing.assert_array_equal(objects.rles[2].mask(), block(2, 30, 12, 40))
     assert objects.crowd.tolist() == [False, True, True]
     texts = [str(note) for note in notes]
     assert any("with a box but no outline" in text for text in texts), texts
@@ -209,6 +209,6 @@ def test_outlines_run_lengths_and_objects_without_a_mask() -> None:
         "without an outline or a box" in text for text in texts
     )
     doubled = column.get(0, (80, 100))
-    assert abs(doubled.regions[1].area - 4 * ring.area) < 8
+    assert abs(doubled.rles[1].area - 4 * ring.area) < 8
     with pytest.raises(DataError, match="annotated for"):
         column.get(0, (40, 80))

@@ -37,11 +37,11 @@ def disc(x: float, y: float, radius: float, size: tuple[int, int] = SIZE) -> np.
 
 
 def predicted(*masks: np.ndarray, scores: list[float], ids: list[int], **changes: Any) -> InstancePrediction:
-    regions = [Region.of(mask) for mask in masks]
+    rles = [Region.of(mask) for mask in masks]
     size = masks[0].shape if masks else SIZE
-    boxes = np.array([region.bounds() for region in regions], dtype=np.float32).reshape(-1, 4)
+    boxes = np.array([region.bounds() for region in rles], dtype=np.float32).reshape(-1, 4)
     values = np.array(scores, dtype=np.float32), np.array(ids, dtype=np.int64)
-    return InstancePrediction(region_array(regions), boxes, *values, size, LABELS, **changes)
+    return InstancePrediction(region_array(rles), boxes, *values, size, LABELS, **changes)
 
 
 def decoded(boxes: list[list[float]], scores: list[float], masks: np.ndarray | None = None) -> list[np.ndarray]:
@@ -177,7 +177,7 @@ def scene(draw: np.random.Generator) -> tuple[InstancePrediction, InstanceAnnota
 def of_pycocotools(predictions: list[InstancePrediction], truths: list[InstanceAnnotation]) -> np.ndarray:
     annotations: list[dict[str, Any]] = []
     for image, truth in enumerate(truths):
-        for region, label, crowd in zip(truth.regions, truth.labels.tolist(), truth.crowd.tolist(), strict=True):
+        for region, label, crowd in zip(truth.rles, truth.labels.tolist(), truth.crowd.tolist(), strict=True):
             entry = {"image_id": image, "category_id": label, "segmentation": region.to_coco(), "iscrowd": int(crowd)}
             annotations.append({"id": len(annotations) + 1, "area": region.area, "bbox": [0, 0, 1, 1], **entry})
     coco = COCO()
@@ -222,9 +222,9 @@ def test_perfect_predictions_and_none() -> None:
     metric.update([predicted(scores=[], ids=[])], [truth])
     assert metric.compute()["map"] == 0
     metric.reset()
-    regions = region_array(truth.regions)
-    scores = np.linspace(0.9, 0.5, len(regions)).astype(np.float32)
-    perfect = InstancePrediction(regions, truth.boxes, scores, truth.labels, SIZE, LABELS)
+    rles = region_array(truth.rles)
+    scores = np.linspace(0.9, 0.5, len(rles)).astype(np.float32)
+    perfect = InstancePrediction(rles, truth.boxes, scores, truth.labels, SIZE, LABELS)
     metric.update([perfect], [truth])
     assert metric.compute()["map"] == pytest.approx(1) and metric.compute()["boundary_map"] == pytest.approx(1)
     assert TASK.similarity(perfect, perfect) == 1 and TASK.similarity(perfect, perfect[:0]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,8 @@ from vertebra.weights.peers.torchvision_instances import BUILDERS
 def published_layout(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The names of the mask head in the file of the first version."""
     return {
-        key.replace(f"mask_head.{number}.0", f"mask_head.mask_fcn{number + 1}"): value
-        for key, value in state.items()
-        for number in [key.removeprefix("roi_heads.mask_head.")[:1]]
-        for number in [int(number) if number.isdigit() else 0]
+        re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", name): value
+        for name, value in state.items()
     }
 
 

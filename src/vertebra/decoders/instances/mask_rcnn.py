@@ -190,19 +190,36 @@ class MaskHead(nn.Module):
         super().__init__()
         self.convs = nn.Sequential(*(ConvNormAct(width, width, norm=norm) for _ in range(convs)))
         self.upsample = nn.ConvTranspose2d(width, width, 2, stride=2)
-        self.logits = nn.Conv2d(width, classes, 1)
         nn.init.normal_(self.upsample.weight, std=(2 / width) ** 0.5)  # each output cell depends on one input cell
-        nn.init.normal_(self.logits.weight, std=0.01)
-        for layer in (self.upsample, self.logits):
-            assert layer.bias is not None
-            nn.init.zeros_(layer.bias)
+        assert self.upsample.bias is not None
+        nn.init.zeros_(self.upsample.bias)
+        self.logits = ClassLogits(width, classes)
 
     def forward(self, regions: Tensor, labels: Tensor) -> Tensor:
         """(R, 2 h, 2 w) logits of the masks of classes (R,), from regions (R, width, h, w)."""
-        hidden = F.relu(self.upsample(self.convs(regions)))
-        weight, bias = self.logits.weight[labels, :, 0, 0], self.logits.bias[labels]  # type: ignore[index]
-        masks = torch.bmm(weight[:, None], hidden.flatten(2)) + bias[:, None, None]
-        return masks.reshape(len(regions), *hidden.shape[2:])
+        logits: Tensor = self.logits(F.relu(self.upsample(self.convs(regions))), labels)
+        return logits
+
+
+class ClassLogits(nn.Module):
+    """A 1x1 convolution to one channel for each class, of which only that of each region's class is computed.
+
+    Args:
+        width: input channels.
+        classes: number of classes.
+    """
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(classes, width))
+        self.bias = nn.Parameter(torch.zeros(classes))
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, maps: Tensor, labels: Tensor) -> Tensor:
+        """(R, h, w) from maps (R, width, h, w) and classes (R,)."""
+        weight, bias = self.weight[labels].to(maps.dtype), self.bias[labels].to(maps.dtype)
+        logits = torch.bmm(weight[:, None], maps.flatten(2))[:, 0] + bias[:, None]
+        return logits.unflatten(1, maps.shape[2:])
 
 
 def _real(objects: Proposals) -> Tensor:

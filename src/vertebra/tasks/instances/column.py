@@ -64,13 +64,13 @@ class InstanceColumn(ObjectColumn):
         """
         part, change = self.part(row), size_change(self.annotated, row, size)
         boxes = change.boxes(self.boxes[part])
-        regions = [
+        rles = [
             self.shapes.region(number, size, change) if outlined else Region.of_box(box, size)
             for number, outlined, box in zip(
                 self.numbers[part].tolist(), self.outlined[part].tolist(), boxes, strict=True
             )
         ]
-        return InstanceAnnotation.of(regions, self.labels[part], self.crowd[part], size)
+        return InstanceAnnotation.of(rles, self.labels[part], self.crowd[part], size)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Always empty: what is outside of the image is not drawn."""

@@ -16,20 +16,20 @@ def merge_crops(predictions: Sequence[InstancePrediction], crops: Crops, labels:
     height, width = crops.size
     crop = crop_of_object(predictions)
     corners = np.rint(crops.corners).astype(np.int64)[crop]
-    regions = region_array(
+    rles = region_array(
         [
             region.shifted(left, top, crops.size)
             for region, (left, top) in zip(
-                (region for each in predictions for region in each.regions), corners.tolist(), strict=True
+                (region for each in predictions for region in each.rles), corners.tolist(), strict=True
             )
         ]
     )
     boxes = concatenated([each.boxes for each in predictions], (4,)) + np.tile(corners, 2)
     scores = concatenated([each.scores for each in predictions])
     order = np.argsort(-scores, kind="stable")
-    order = order[np.array([regions[row].area > 0 for row in order], dtype=bool)]
+    order = order[np.array([rles[row].area > 0 for row in order], dtype=bool)]
     merged = InstancePrediction(
-        regions=regions[order],
+        rles=rles[order],
         boxes=boxes.clip(0, [width, height, width, height])[order].astype(np.float32),
         scores=scores[order].astype(np.float32),
         class_ids=concatenated([each.class_ids for each in predictions])[order].astype(np.int64),

@@ -99,8 +99,8 @@ class InstanceData(TaskData):
         from vertebra.tasks.instances.types import InstancePrediction, region_array
 
         scores = np.full(len(annotation.labels), np.nan, dtype=np.float32)
-        regions = region_array(annotation.regions)
-        drawn = InstancePrediction(regions, annotation.boxes, scores, annotation.labels, annotation.size, labels)
+        rles = region_array(annotation.rles)
+        drawn = InstancePrediction(rles, annotation.boxes, scores, annotation.labels, annotation.size, labels)
         return drawn.draw(picture)
 
     def stack(self, annotations: Sequence[InstanceAnnotation], labels: InstanceLabels) -> Any:
@@ -116,7 +116,7 @@ class InstanceData(TaskData):
         boxes, ids = torch.zeros(*shape, 4), torch.full(shape, -1)
         for row, (each, count) in enumerate(zip(chosen, counts, strict=True)):
             if count:
-                masks[row, :count] = torch.from_numpy(np.stack([covered_shares(region) for region in each.regions]))
+                masks[row, :count] = torch.from_numpy(np.stack([covered_shares(region) for region in each.rles]))
             boxes[row, :count] = torch.from_numpy(each.boxes)
             ids[row, :count] = torch.from_numpy(each.labels)
         return InstanceTargets(masks, boxes, ids, torch.tensor(counts))
@@ -139,5 +139,5 @@ class InstanceData(TaskData):
 
 def _mapped(annotation: InstanceAnnotation, canvas_map: CanvasMap, canvas: tuple[int, int]) -> InstanceAnnotation:
     """The objects on a canvas of (height, width) that have a pixel there."""
-    regions = [mapped_region(region, canvas_map).shifted(0, 0, canvas) for region in annotation.regions]
-    return InstanceAnnotation.of(regions, annotation.labels, annotation.crowd, canvas)
+    rles = [mapped_region(region, canvas_map).shifted(0, 0, canvas) for region in annotation.rles]
+    return InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas)

@@ -45,7 +45,7 @@ def draw_instances(prediction: InstancePrediction, picture: Image.Image) -> Imag
     painted = np.array(canvas)
     edge = max(1, line_width(canvas) // 2)
     for row in shown[::-1].tolist():
-        mask, left, top = mapped_region(prediction.regions[row], enlarged).patch()
+        mask, left, top = mapped_region(prediction.rles[row], enlarged).patch()
         part = painted[top : top + mask.shape[0], left : left + mask.shape[1]]
         _paint(part, mask, color(int(prediction.class_ids[row])), edge)
     drawn = Image.fromarray(painted)

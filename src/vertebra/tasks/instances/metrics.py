@@ -45,7 +45,7 @@ class MaskMetric(TaskMetric):
         "map_small": "average precision of objects below 32x32 pixels",
         "map_medium": "average precision of objects from 32x32 to 96x96 pixels",
         "map_large": "average precision of objects above 96x96 pixels",
-        "boundary_map": "mean average precision by the overlap of the masks' boundaries, which large objects with rough outlines fail",
+        "boundary_map": "mean average precision by the overlap of the boundaries, which large objects with rough outlines fail",
     }
 
     predicted: list[Tensor]
@@ -66,8 +66,8 @@ class MaskMetric(TaskMetric):
 
     def update(self, predictions: Sequence[InstancePrediction], ground_truths: Sequence[InstanceAnnotation]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
-        predicted = [_rows(each.regions.tolist(), each.scores, each.class_ids) for each in predictions]
-        true = [_rows(each.regions, each.crowd, each.labels) for each in ground_truths]
+        predicted = [_rows(each.rles.tolist(), each.scores, each.class_ids) for each in predictions]
+        true = [_rows(each.rles, each.crowd, each.labels) for each in ground_truths]
         for side, rows in (("predicted", predicted), ("true", true)):
             getattr(self, side).append(self._state([values for values, _ in rows], _NO_ROWS))
             getattr(self, f"{side}_letters").append(self._state([letters for _, letters in rows], _NO_LETTERS))
@@ -103,9 +103,9 @@ _NO_ROWS = np.zeros((0, 4), dtype=np.float64)
 _NO_LETTERS = np.zeros(0, dtype=np.uint8)
 
 
-def _rows(regions: Sequence[Region], values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rows(rles: Sequence[Region], values: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Masks, a value (M,) and labels (M,) as rows (M, 4), and the letters of the masks."""
-    texts = [np.frombuffer(compress(region.runs).encode("ascii"), dtype=np.uint8) for region in regions]
-    pixels = np.array([region.area for region in regions], dtype=np.float64)
+    texts = [np.frombuffer(compress(region.runs).encode("ascii"), dtype=np.uint8) for region in rles]
+    pixels = np.array([region.area for region in rles], dtype=np.float64)
     lengths = np.array([len(text) for text in texts], dtype=np.float64)
     return np.stack([values, labels, pixels, lengths], axis=1).astype(np.float64), np.concatenate([*texts, _NO_LETTERS])

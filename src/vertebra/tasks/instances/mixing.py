@@ -26,9 +26,9 @@ class InstanceMixing(Mixing):
         parts = []
         for tile in tiles:
             annotation = tile.annotation
-            shown = [region.shifted(0, 0, tile.size) for region in annotation.regions]
-            regions = [region.shifted(tile.left, tile.top, canvas) for region in shown]
-            parts.append(InstanceAnnotation.of(regions, annotation.labels, annotation.crowd, canvas))
+            shown = [region.shifted(0, 0, tile.size) for region in annotation.rles]
+            rles = [region.shifted(tile.left, tile.top, canvas) for region in shown]
+            parts.append(InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas))
         return joined(parts, canvas)
 
     def mixup(
@@ -46,8 +46,8 @@ class InstanceMixing(Mixing):
         labels: InstanceLabels,
     ) -> InstanceAnnotation:
         """Objects of the first beside the rectangle, and of the second inside it."""
-        beside = _changed(first, [_without(region, _inside(region, rectangle)) for region in first.regions])
-        pasted = _changed(second, [_inside(region, rectangle) for region in second.regions])
+        beside = _changed(first, [_without(region, _inside(region, rectangle)) for region in first.rles])
+        pasted = _changed(second, [_inside(region, rectangle) for region in second.rles])
         return joined([beside, pasted], first.size)
 
     def copy_paste(
@@ -61,17 +61,17 @@ class InstanceMixing(Mixing):
         chosen = np.zeros(len(second.labels), dtype=bool)
         chosen[draw.permutation(candidates)[: (len(candidates) + 1) // 2]] = True
         pasted = second.take(chosen)
-        covered = union(pasted.regions, first.size)
-        rest = _changed(first, [_without(region, covered) for region in first.regions])
+        covered = union(pasted.rles, first.size)
+        rest = _changed(first, [_without(region, covered) for region in first.rles])
         return covered.mask(), joined([rest, pasted], first.size)
 
 
-def _changed(annotation: InstanceAnnotation, regions: Sequence[Region]) -> InstanceAnnotation:
+def _changed(annotation: InstanceAnnotation, rles: Sequence[Region]) -> InstanceAnnotation:
     """The objects with what is left of their masks, without those of which too little is left."""
-    left = np.array([region.area for region in regions], dtype=np.float64)
+    left = np.array([region.area for region in rles], dtype=np.float64)
     kept = (left > 0) & (left >= MIN_VISIBLE_FRACTION * annotation.areas)
-    changed = replace(annotation, regions=tuple(regions)).take(kept)
-    return InstanceAnnotation.of(changed.regions, changed.labels, changed.crowd, changed.size)
+    changed = replace(annotation, rles=tuple(rles)).take(kept)
+    return InstanceAnnotation.of(changed.rles, changed.labels, changed.crowd, changed.size)
 
 
 def _inside(region: Region, rectangle: Rectangle) -> Region:

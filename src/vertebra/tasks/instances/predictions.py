@@ -46,14 +46,14 @@ def from_decoded(
     corners = np.asarray(canvas_boxes, dtype=np.float32)[reached].reshape(-1, 2, 2)
     boxes = transform.points_to_image(corners).reshape(-1, 4)
     size = transform.original
-    regions = [
+    rles = [
         pasted_region(np.asarray(masks[row]), box, size, whole_pixels=spec.whole_pixel_masks)
         for row, box in zip(reached.tolist(), boxes, strict=True)
     ]
-    filled = np.array([region.area > 0 for region in regions], dtype=bool)
+    filled = np.array([region.area > 0 for region in rles], dtype=bool)
     limits = np.array([size[1], size[0], size[1], size[0]], dtype=np.float32)
     prediction = InstancePrediction(
-        regions=region_array(regions)[filled],
+        rles=region_array(rles)[filled],
         boxes=np.clip(boxes[filled], 0, limits).astype(np.float32),
         scores=scores[reached][filled],
         class_ids=labels[reached][filled],

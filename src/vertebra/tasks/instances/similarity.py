@@ -10,5 +10,5 @@ from vertebra.tasks.instances.types import InstancePrediction
 def similarity(expected: InstancePrediction, got: InstancePrediction) -> float:
     """The share of confident objects of each prediction that match an object of the other: same class, and masks with an IoU of 0.5
     or more; see `vertebra.tasks.detect.similarity.similarity`."""
-    overlaps = mask_overlaps(expected.regions.tolist(), got.regions.tolist())
+    overlaps = mask_overlaps(expected.rles.tolist(), got.rles.tolist())
     return matched_share(expected, got, overlaps >= MIN_IOU)

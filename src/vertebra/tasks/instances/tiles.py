@@ -43,23 +43,23 @@ class InstanceTiles:
         """Adds one tile; see `vertebra.tasks.task.TileMerger`."""
         prediction = from_decoded(decoded, transform, self.spec, threshold=self.threshold)
         left, top = tile.box[:2]
-        regions = [region.shifted(left, top, tile.image) for region in prediction.regions]
+        rles = [region.shifted(left, top, tile.image) for region in prediction.rles]
         boxes = prediction.boxes + np.array([left, top, left, top], dtype=np.float32)
         self.tiles.append(tile)
-        self.predictions.append(replace(prediction, regions=region_array(regions), boxes=boxes, size=tile.image))
+        self.predictions.append(replace(prediction, rles=region_array(rles), boxes=boxes, size=tile.image))
 
     def finish(self, image: ImageLike | None) -> InstancePrediction:
         """The prediction of the image, best object first."""
         merged = merge_tiles(concat_tiles(self.predictions), self.tiles)
         size = self.tiles[0].image
-        members = np.concatenate([prediction.regions for prediction in self.predictions])[merged.members]
+        members = np.concatenate([prediction.rles for prediction in self.predictions])[merged.members]
         bounds = np.searchsorted(merged.groups, np.arange(len(merged.scores) + 1))
-        regions = [
+        rles = [
             members[start] if end == start + 1 else union(members[start:end].tolist(), size)
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)
         ]
         return InstancePrediction(
-            region_array(regions),
+            region_array(rles),
             merged.boxes,
             merged.scores,
             merged.labels,

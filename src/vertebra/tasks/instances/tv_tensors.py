@@ -23,8 +23,8 @@ class InstanceTVTensors(TVTensors):
         import torch
         from torchvision import tv_tensors
 
-        masks = np.zeros((len(annotation.regions), *size), dtype=bool)
-        for row, region in enumerate(annotation.regions):
+        masks = np.zeros((len(annotation.rles), *size), dtype=bool)
+        for row, region in enumerate(annotation.rles):
             masks[row] = region.mask()
         return {**boxes_with_rows(annotation.boxes, size), "masks": tv_tensors.Mask(torch.from_numpy(masks))}
 
@@ -39,5 +39,5 @@ class InstanceTVTensors(TVTensors):
                 f"the transform of 'train.augment' returned 'masks' of shape {masks.shape} and 'labels' of shape {rows.shape}; "
                 f"each mask needs its label and the image's size, {size}, and labels are not changed"
             )
-        regions = [Region.of(mask != 0) for mask in masks]
-        return InstanceAnnotation.of(regions, annotation.labels[rows], annotation.crowd[rows], size)
+        rles = [Region.of(mask != 0) for mask in masks]
+        return InstanceAnnotation.of(rles, annotation.labels[rows], annotation.crowd[rows], size)

@@ -31,7 +31,7 @@ class InstancePrediction(Prediction):
     request.
 
     Attributes:
-        regions: (M,) objects of `vertebra.annotations.run_lengths.Region`, the mask of each, of the original image's size; masks
+        rles: (M,) objects of `vertebra.annotations.run_lengths.Region`, the mask of each, of the original image's size; masks
             may overlap.
         boxes: (M, 4) float32, xyxy in the original image's pixels.
         scores: (M,) float32 in 0..1.
@@ -44,10 +44,10 @@ class InstancePrediction(Prediction):
 
     task: ClassVar[str] = "instances"
     thresholded: ClassVar[bool] = True
-    per_object: ClassVar[tuple[str, ...]] = ("regions", "boxes", "scores", "class_ids")
+    per_object: ClassVar[tuple[str, ...]] = ("rles", "boxes", "scores", "class_ids")
     annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "outlines"})
 
-    regions: np.ndarray
+    rles: np.ndarray
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
@@ -61,16 +61,16 @@ class InstancePrediction(Prediction):
         expected = ((count,), (count, 4), (count,), (count,))
         shapes = tuple(getattr(self, name).shape for name in self.per_object)
         if shapes != expected:
-            raise ValueError(f"regions, boxes, scores and class ids must be {expected}, got {shapes}")
-        sizes = {region.size for region in self.regions}
+            raise ValueError(f"masks, boxes, scores and class ids must be {expected}, got {shapes}")
+        sizes = {region.size for region in self.rles}
         if sizes - {self.size}:
-            raise ValueError(f"all regions must have the image's size {self.size}, got {sorted(sizes)}")
+            raise ValueError(f"all masks must have the image's size {self.size}, got {sorted(sizes)}")
 
     @property
     def masks(self) -> np.ndarray:
         """(M, H, W) bool, the pixels of each object; a new array, one byte for each pixel and object."""
         masks = np.zeros((len(self), *self.size), dtype=bool)
-        for row, region in enumerate(self.regions):
+        for row, region in enumerate(self.rles):
             masks[row] = region.mask()
         return masks
 
@@ -78,18 +78,18 @@ class InstancePrediction(Prediction):
     def run_lengths(self) -> list[dict[str, Any]]:
         """The mask of each object as COCO's compressed run lengths, ``size`` (height, width) and ``counts``, which
         ``pycocotools.mask.decode`` reads."""
-        return [region.to_coco() for region in self.regions]
+        return [region.to_coco() for region in self.rles]
 
     @property
     def polygons(self) -> list[list[np.ndarray]]:
         """The borders of the mask of each object along its pixels: (P, 2) float32 of x, y in pixels, one polygon around each part
         of the object, clockwise, and one around each hole, counterclockwise."""
-        return [_polygons(region) for region in self.regions]
+        return [_polygons(region) for region in self.rles]
 
     def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
         """Adds the objects with their boxes and masks; see `Prediction.annotate`."""
         for name, box, region, score in zip(
-            self.class_names, self.boxes.tolist(), self.regions, self.scores.tolist(), strict=True
+            self.class_names, self.boxes.tolist(), self.rles, self.scores.tolist(), strict=True
         ):
             if score >= min_score:
                 shape = Segmentation(runs=region.runs, size=region.size)
@@ -126,10 +126,10 @@ class InstancePrediction(Prediction):
         )
 
 
-def region_array(regions: Sequence[Region]) -> np.ndarray:
-    """Regions as an array (M,) of objects, which is indexed as other arrays are."""
-    array = np.empty(len(regions), dtype=object)
-    array[:] = regions
+def region_array(rles: Sequence[Region]) -> np.ndarray:
+    """Masks as an array (M,) of objects, which is indexed as other arrays are."""
+    array = np.empty(len(rles), dtype=object)
+    array[:] = rles
     return array
 
 

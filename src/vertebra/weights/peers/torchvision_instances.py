@@ -16,8 +16,8 @@ LOGITS = "roi_heads.mask_predictor.mask_fcn_logits"
 
 
 def mask_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
-    """``maskrcnn_resnet50_fpn`` and ``_v2``; torchvision's class 0 is the background, whose masks are left out. Both branches are on
-    one pyramid."""
+    """``maskrcnn_resnet50_fpn`` and ``_v2``; torchvision's class 0 is the background, whose masks are left out. Both branches
+    are on one pyramid."""
     newer = name.endswith("_v2")
     boxes = faster_rcnn(name, {key: value for key, value in state.items() if ".mask_" not in key})
     detect = boxes.model["branches"]["detect"]
@@ -42,8 +42,8 @@ def mask_rcnn(name: str, state: Mapping[str, Tensor]) -> PeerModel:
 def _mask_tensors(state: Mapping[str, Tensor]) -> State:
     """The tensors of the mask head; the first version of the files numbers its convolutions from 1."""
     chosen = {key: value for key, value in state.items() if ".mask_" in key}
-    for leaf in ("weight", "bias"):
-        chosen[f"{LOGITS}.{leaf}"] = chosen[f"{LOGITS}.{leaf}"][1:]
+    chosen[f"{LOGITS}.weight"] = chosen[f"{LOGITS}.weight"][1:, :, 0, 0]
+    chosen[f"{LOGITS}.bias"] = chosen[f"{LOGITS}.bias"][1:]
     rules = [
         (r"roi_heads\.mask_head\.(\d)\.(\d)\.", rf"{MASKS}.convs.\1.\2."),
         *((rf"roi_heads\.mask_head\.mask_fcn{number + 1}\.", f"{MASKS}.convs.{number}.0.") for number in range(4)),
