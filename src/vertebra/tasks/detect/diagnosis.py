@@ -39,22 +39,20 @@ class DetectDiagnosis:
 
     Args:
         labels: the classes.
-
-    Attributes:
-        pairs_of_image: the objects and pairs of one image, from its prediction and its annotation.
+        pairs: returns the objects and pairs of one image from its prediction and its annotation, for objects that overlap by more
+            than their boxes.
         right: what a right object is, for the texts.
     """
 
-    pairs_of_image: Callable[[Any, Any], BoxPairs] = staticmethod(pairs_of_image)
-    right: str = RIGHT
-
-    def __init__(self, labels: LabelSpec) -> None:
-        self.names = labels.classes
+    def __init__(
+        self, labels: LabelSpec, pairs: Callable[[Any, Any], BoxPairs] = pairs_of_image, right: str = RIGHT
+    ) -> None:
+        self.names, self.pairs, self.right = labels.classes, pairs, right
         self.images: list[BoxPairs] = []
 
     def update(self, predictions: Sequence[Any], ground_truths: Sequence[Any]) -> None:
         """Adds the predictions of some images, with all scores, and their annotations, in the same order."""
-        self.images += map(self.pairs_of_image, predictions, ground_truths)
+        self.images += map(self.pairs, predictions, ground_truths)
 
     def compute(self) -> Diagnosis:
         """The diagnosis of all images added so far."""

@@ -42,9 +42,9 @@ def _metric(labels: InstanceLabels) -> TaskMetric:
 
 
 def _diagnoser(labels: InstanceLabels) -> Diagnoser:
-    from vertebra.tasks.instances.diagnosis import InstanceDiagnosis
+    from vertebra.tasks.instances.diagnosis import instance_diagnosis
 
-    return InstanceDiagnosis(labels)
+    return instance_diagnosis(labels)
 
 
 INSTANCES = Task(
