@@ -145,8 +145,10 @@ class Region:
 def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:
     """The pixels of any of some regions of an image of (height, width)."""
     spans = [region.spans() for region in regions]
-    parts = [np.concatenate([np.zeros(0, dtype=np.int64), *(span[field] for span in spans)]) for field in range(3)]
-    return Region.of_spans(*parts, size)
+    columns, tops, bottoms = (
+        np.concatenate([np.zeros(0, dtype=np.int64), *(span[field] for span in spans)]) for field in range(3)
+    )
+    return Region.of_spans(columns, tops, bottoms, size)
 
 
 def patch_edges(mask: np.ndarray, left: int, top: int, height: int) -> np.ndarray:
