@@ -81,6 +81,14 @@ MULTI_BRANCH: Mapping[str, Mapping[str, Any]] = MappingProxyType(
                 "pose": {"decoder": "heatmap", "boxes_from": "boxes", "classes": CLASSES, "points": ["head", "tail"]},
             },
         },
+        "boxes, and masks of these boxes, on one shared neck": {
+            "backbone": "resnet10t",
+            "shared": {"neck": {"name": "fpn", "channels": 32}},
+            "branches": {
+                "boxes": {"decoder": {"name": "fcos", "postprocess": {"max_detections": 8}}, "classes": CLASSES},
+                "masks": {"decoder": {"name": "mask_rcnn", "convs": 1}, "boxes_from": "boxes", "classes": CLASSES},
+            },
+        },
         "two detectors and regions on one shared neck": {
             "backbone": "convnext_atto",
             "shared": {"neck": {"name": "fpn", "extra_levels": 2}},

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,7 +14,6 @@ from vertebra.annotations.run_lengths import Region
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.scenes import SceneStyle, draw_scene
 from vertebra.errors import ConfigError
-from vertebra.testing import check_export
 
 STYLE = SceneStyle(size=(64, 96))
 
@@ -78,20 +76,3 @@ def test_the_short_form_on_a_chosen_detector() -> None:
     with pytest.raises(ConfigError, match="reads boxes; name the branch that has them"):
         branches = {"masks": {"decoder": "mask_rcnn", "classes": ["a"]}}
         vertebra.create_model("test_resnet", branches=branches, image_size=64)
-
-
-def test_masks_and_their_boxes_export_as_one_file(tmp_path: Path) -> None:
-    model = vertebra.create_model(
-        "resnet10t",
-        neck={"name": "fpn", "channels": 32},
-        decoder={"name": "mask_rcnn", "convs": 1},
-        boxes_from={"name": "fcos", "depth": 1, "postprocess": {"max_detections": 8}},
-        classes=["a", "b"],
-        image_size=(64, 96),
-    )
-    exported = vertebra.load(check_export(model, tmp_path))
-    image = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
-    (first,), (second,) = model.predict(image, threshold=0.0), exported.predict(image, threshold=0.0)
-    np.testing.assert_allclose(second["instances"].scores, first["instances"].scores, atol=1e-4)
-    overlap = (first["instances"].masks & second["instances"].masks).sum()
-    assert overlap > 0.98 * first["instances"].masks.sum()

@@ -31,7 +31,7 @@ class MaskMetric(TaskMetric):
     best objects of an image and class count. Predictions inside a crowd of the same class are ignored.
 
     ``boundary_map``: the same mean by the smaller of the IoU of masks and of their boundaries, which are 2 % of the image's
-    diagonal wide (Cheng et al., Boundary IoU, CVPR 2021, arXiv 2103.16562).
+    diagonal wide (Cheng et al., Boundary IoU, CVPR 2021, arXiv 2103.16562); only where no image has more than 4 million pixels.
 
     Masks are stored as compressed run lengths in flat rows, so processes with different numbers of images can be gathered.
     """
