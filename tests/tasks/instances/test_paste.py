@@ -72,6 +72,20 @@ def test_a_mask_survives_cells_and_paste() -> None:
         assert (drawn & disc).sum() / (drawn | disc).sum() > 0.97
 
 
+def test_small_objects_keep_their_size() -> None:
+    y, x = np.mgrid[:64, :64] + 0.5
+    draw = np.random.default_rng(0)
+    ious: dict[bool, list[float]] = {False: [], True: []}
+    for _ in range(30):
+        disc = np.hypot(x - draw.uniform(20, 40), y - draw.uniform(20, 40)) < 5
+        region = Region.of(disc)
+        for whole_pixels, values in ious.items():
+            box = np.array(region.bounds(), dtype=np.float32)
+            drawn = pasted_region(covered_shares(region, 28) / 255, box, (64, 64), whole_pixels=whole_pixels).mask()
+            values.append(float((drawn & disc).sum() / (drawn | disc).sum()))
+    assert np.mean(ious[False]) > 0.98 and 0.75 < np.mean(ious[True]) < 0.9
+
+
 def test_many_objects_of_a_large_image_are_quick_and_small() -> None:
     draw = np.random.default_rng(0)
     corners = draw.uniform(0, (3000, 2000), (100, 2))
