@@ -13,7 +13,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.instances.predictions import from_decoded
 from vertebra.tasks.instances.types import InstancePrediction, region_array
-from vertebra.tasks.thresholds import ScoreThreshold, lowest
+from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
@@ -66,5 +66,5 @@ class InstanceTiles:
             size,
             self.spec,
             image,
-            lowest(self.threshold),
+            float(np.min(self.threshold)),
         )
