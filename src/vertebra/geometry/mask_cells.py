@@ -31,7 +31,7 @@ def shares_in_areas(
     size = masks.shape[-1]
     real = ((boxes[..., 2:] - boxes[..., :2]) > 0).all(dim=-1, keepdim=True)
     unit_box = torch.tensor([0.0, 0.0, 1.0, 1.0], device=boxes.device)
-    corners = torch.where(real, areas, unit_box).unflatten(-1, (2, 2))
+    corners = torch.where(real, areas, unit_box).reshape(*areas.shape[:-1], 2, 2)
     inside = to_unit(corners, torch.where(real, boxes, unit_box)).flatten(2) * size + BORDER
     padded = F.pad(masks.flatten(0, 1)[:, None].float() / 255, (BORDER, BORDER, BORDER, BORDER))
     numbers = torch.arange(len(padded), device=boxes.device, dtype=torch.float32)[:, None]

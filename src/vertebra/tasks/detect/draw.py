@@ -48,7 +48,8 @@ def boxes_on(canvas: Image.Image, boxes: np.ndarray, size: tuple[int, int]) -> n
     """Boxes (M, 4) of a picture of (width, height) in whole pixels of a canvas that it was enlarged to."""
     factor = np.asarray([canvas.width / size[0], canvas.height / size[1]] * 2)
     limit = np.asarray([canvas.width, canvas.height] * 2)
-    return np.clip(np.rint(boxes * factor), 0, limit).astype(int)
+    whole: np.ndarray = np.clip(np.rint(boxes * factor), 0, limit).astype(int)
+    return whole
 
 
 def draw_tags(
