@@ -219,7 +219,7 @@ class ClassLogits(nn.Module):
         """(R, h, w) from maps (R, width, h, w) and classes (R,)."""
         weight, bias = self.weight[labels].to(maps.dtype), self.bias[labels].to(maps.dtype)
         logits = torch.bmm(weight[:, None], maps.flatten(2))[:, 0] + bias[:, None]
-        return logits.reshape(len(maps), *maps.shape[2:])
+        return logits.reshape(maps.shape[0], *maps.shape[2:])
 
 
 def _real(objects: Proposals) -> Tensor:
