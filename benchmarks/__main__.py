@@ -28,9 +28,19 @@ BENCHMARKS = (
     "waiting",
     "mirroring",
     "opening",
+    "tracking",
 )
-WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
-"""Those that must be told which data set or weights; they are run by themselves."""
+WITH_DATA = (
+    "decoders",
+    "precision",
+    "training",
+    "wrong_boxes",
+    "wrong_labels",
+    "wrong_masks",
+    "wrong_points",
+    "calibration",
+)
+"""Those that need a data set or weights; they are run by themselves."""
 
 
 def commands(given: argparse.Namespace) -> list[list[str]]:

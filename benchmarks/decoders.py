@@ -44,7 +44,7 @@ COMPANIONS: dict[str, dict[str, Any]] = {
     "fcn": {"output_stride": 16},
     "pspnet": {"output_stride": 16},
 }
-"""What stands before a decoder as its paper, or good sense, has it; the others stand on the backbone alone."""
+"""What comes before a decoder as in its paper; the others read the backbone alone."""
 
 
 def model_with(decoder: str, task: str, weights: Path | None) -> dict[str, Any]:

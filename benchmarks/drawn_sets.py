@@ -128,7 +128,7 @@ def _thin(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
 
 
 def _regions(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
-    """Writes mask folders of three kinds of blobs, told apart by their texture; one covers 1 % of the pixels."""
+    """Writes mask folders of three kinds of blobs, distinguished by their texture; one covers 1 % of the pixels."""
     for split, count in splits.items():
         for name in ("images", "masks"):
             (folder / name / split).mkdir(parents=True)
@@ -154,7 +154,7 @@ def _regions(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
 
 
 def _classes(shares: tuple[float, ...], gray: bool) -> Callable[[Path, Splits, np.random.Generator], None]:
-    """Writes class folders of shapes with as many corners as the class's number says, of random size, color and turn."""
+    """Writes class folders of shapes with as many corners as the class's number, of random size, color and turn."""
 
     def write(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
         for split, count in splits.items():

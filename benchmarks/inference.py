@@ -5,7 +5,7 @@ python -m benchmarks.inference [--only NAME ...] [--runtimes torch onnx openvino
 
 From a canvas to decoded outputs: the peer's eager use, its preprocessing on the tensor and its post-processing, and ours. The
 smallest YOLO models take part where ultralytics (AGPL-3.0) is installed, beside a small detector of ours, as a yardstick: the
-architectures differ, so their parameters and multiply-adds are told.
+architectures differ, so their parameters and multiply-adds are printed.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ ON_GPU = (
 SMALL, WIDE, ROAD = (224, 224), (480, 640), (384, 512)
 NOTES = (
     "Times: how many times as fast as the peer. Differences are relative to the largest value; agreement (bf16, int8) is a task's "
-    "own measure, 0 to 1, of what PyTorch in fp32 and this way say. Weights are random and int8 saw eight made-up images, so "
-    "agreement here says that the file works, not how accurate it would be.",
+    "own measure, 0 to 1, of the outputs of PyTorch in fp32 and of this runtime. Weights are random and int8 is calibrated on "
+    "eight synthetic images, so agreement here shows that the file works, not how accurate it is.",
 )
 
 
@@ -239,7 +239,7 @@ def shares(row: Row, peaks: Mapping[str, float]) -> dict[str, float]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; the number of models whose answers differ, which are told instead of timed."""
+    """The command; the number of models whose answers differ, which are named instead of timed."""
     parser = options(__doc__, repeats=5, gpu=True)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
     parser.add_argument(

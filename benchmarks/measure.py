@@ -44,7 +44,7 @@ def in_turns(
         runs: what is timed.
         repeats: turns of each that count.
         warm: turns of each before, that do not.
-        turn: seconds for which a turn goes on; its first call, which finds the caches full of another run's data, counts only
+        turn: seconds for which a turn lasts; its first call, which finds the caches full of another run's data, counts only
             where there is no second.
         pause: seconds before each turn, in which another runtime's waiting threads go to sleep.
         finish: waits until the work is done, in each run's time; see `waiting`.
@@ -66,7 +66,7 @@ def in_turns(
 
 
 def waiting(device: str) -> Callable[[], object]:
-    """What waits until a device has done its work: a GPU goes on after the call that started it."""
+    """What waits until a device has done its work: a GPU still works after the call that started it."""
     if device == "cpu":
         return lambda: None
     import torch

@@ -2,7 +2,7 @@
 
 python -m benchmarks.memory [--only NAME ...] [--batch N] [--device cuda] [--threads N] [--repeats N] [--out FILE]
 
-Same architecture and weights, PyTorch; float32, and bfloat16 where the processor has it. What is told is the process' largest
+Same architecture and weights, PyTorch; float32, and bfloat16 where the processor has it. The figure is the process' largest
 resident memory, libraries included; on a GPU, what PyTorch has allocated there at most.
 """
 

@@ -1,4 +1,4 @@
-"""What mirrored training images cost where nobody said which keypoints are left and right: drawn faces with five unnamed points.
+"""What mirrored training images cost where left and right keypoints are not known: drawn faces with five unnamed points.
 
 python -m benchmarks.mirroring [--repeats N] [--out FILE]
 
@@ -26,7 +26,7 @@ LABELS: Mapping[str, dict[str, Any]] = {
     "[]": {"flip_pairs": []},
     "named": {"flip_pairs": [[0, 1], [3, 4]]},
 }
-"""By name, what the config says of pairs."""
+"""By name, the pairs in the config."""
 
 
 def write_faces(folder: Path, count: int) -> None:

@@ -4,7 +4,7 @@ python -m benchmarks.multitask [--canvas HEIGHT WIDTH] [--device cuda] [--thread
 
 torchvision's ResNet-50, its RetinaNet on ResNet-50, and segmentation-models-pytorch's Unet on ResNet-50 are given one backbone's
 weights. Ours has that backbone once, (a) with the same three heads, so that all answers must be equal, and (b) with light
-decoders of ours, which say something else.
+decoders of ours, with other outputs.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ THREE, SAME, APART, LIGHTER = (
 )
 NOTES = (
     f"'{THREE}' is the peers' eager use, in float32. Ours run as a predictor has them (folded, channels last), in float32 "
-    "where nothing else is said. "
-    f"'{APART}' are ours too, which tells what the shared backbone gives beside the faster copies. Files: safetensors of ours, "
+    "where nothing else is given. "
+    f"'{APART}' are ours too, which shows what the shared backbone gives beside the faster copies. Files: safetensors of ours, "
     "state dicts of the peers. Answers of the same heads equal the peers'; light decoders are other models, smaller on purpose.",
 )
 

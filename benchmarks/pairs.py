@@ -135,7 +135,7 @@ def by_boxes(branch: str) -> Callable[[Answers, Any], float]:
             seen = ((there[:, 2:] - there[:, :2]) > 0).all(dim=1)
             there, rated = there[seen], own["scores"].cpu()[seen]
             count = min(int(counts[row]), len(rated), BEST)
-            assert count > 3, "too few boxes to tell"
+            assert count > 3, "too few boxes to decide"
             apart = (boxes[row, :count, None] - there).abs().amax(dim=-1).amin(dim=1)
             worst = max(worst, difference(scores[row, :count], rated[:count]), float((apart / edge.max()).max()))
         return worst

@@ -188,7 +188,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
 
 def processor(info: Path = Path("/proc/cpuinfo")) -> tuple[str, set[str]]:
-    """The processor's name and its flags, as Linux tells them; elsewhere what Python knows, without flags."""
+    """The processor's name and its flags, from Linux; elsewhere what Python knows, without flags."""
     name, flags = platform.processor() or platform.machine(), set[str]()
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     for key, _, value in (line.partition(":") for line in lines):
@@ -211,7 +211,7 @@ def versions() -> dict[str, str]:
 
 
 def has_bf16(device: str = "cpu") -> bool:
-    """Whether this processor, or GPU, computes in bfloat16; elsewhere it is emulated, and a time in it says nothing."""
+    """Whether this processor, or GPU, computes in bfloat16; elsewhere it is emulated, and a time in it is no measure."""
     import torch
 
     if device == "cuda":

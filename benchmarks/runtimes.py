@@ -36,7 +36,7 @@ def ways(
     """Every way that this machine has, by a name of runtime and precision: "torch fp32", "onnx int8" ….
 
     Args:
-        model: whose plan says the canvas.
+        model: whose config has the canvas.
         runtimes: some of `RUNTIMES`, and `COMPILED`.
         folder: for the exported files.
         threads: of the CPU.

@@ -107,7 +107,7 @@ def run(command: Command, around: Mapping[str, str]) -> subprocess.CompletedProc
     """Runs a command to its end.
 
     Raises:
-        RuntimeError: it failed; the message has what it said.
+        RuntimeError: it failed; the message has its output.
     """
     done = subprocess.run(command, capture_output=True, text=True, env=dict(around), check=False)
     if done.returncode:

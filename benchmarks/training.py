@@ -72,7 +72,7 @@ def train_peer(
 
 
 def as_prediction(task: str, output: Any, labels: Any) -> Prediction:
-    """What a peer says of an image, as our prediction."""
+    """A peer's prediction of an image, as ours."""
     if task == "classify":
         return ClassifyPrediction(output, labels)
     if task == "segment":

@@ -75,7 +75,7 @@ class Peer(ABC):
 
     @abstractmethod
     def predict(self, image: Image.Image) -> Any:
-        """What the trained model says of an image, in its pixels: probabilities (K,); boxes, scores and labels; a mask (H, W); or
+        """The trained model's prediction, in pixels of the image: probabilities (K,); boxes, scores and labels; a mask (H, W); or
         points (K, 2)."""
 
 
@@ -156,6 +156,6 @@ def unzipped(examples: Sequence[tuple[Any, Any]]) -> tuple[list[Any], list[Any]]
 
 @torch.no_grad()
 def predictions(peer: Peer, files: Sequence[Path]) -> list[Any]:
-    """What a peer says of some files."""
+    """A peer's predictions of some files."""
     peer.module.eval()
     return [peer.predict(open_image(file)) for file in files]

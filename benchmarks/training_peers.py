@@ -58,7 +58,7 @@ class TorchvisionDetector(Peer):
     """torchvision's references/detection/train.py with its defaults for one device.
 
     SGD with momentum 0.9 and weight decay 1e-4; 2 images a batch; the rate 0.02 for 16 images (0.01 for RetinaNet and FCOS, as its
-    README says) scaled to the batch; divided by ten after 16 and 22 of 26 epochs; warmed up over the first epoch, at most 1000
+    README has it) scaled to the batch; divided by ten after 16 and 22 of 26 epochs; warmed up over the first epoch, at most 1000
     steps (engine.py); mirrored images. Of the backbone the last three of six stages are trained and the norms are frozen, as in
     torchvision's detectors on MobileNets.
 

@@ -37,7 +37,7 @@ WARM = 2
 NEAR_ON_GPU = 5e-3  # of losses, where PyTorch's convolutions take TF32
 NOTES = (
     "Times: how many times as fast as the peer's step, which runs in turns with each of ours. Losses of the first step are equal "
-    "within 1e-4 where the table says so; elsewhere the two losses or the architectures are not the same function.",
+    "within 1e-4 where the table shows it; elsewhere the two losses or the architectures are not the same function.",
     "fp32 and bf16: AdamW, no moving average, no cut of gradients. Default recipe: what `vertebra train` does when nothing is set.",
 )
 

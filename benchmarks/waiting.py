@@ -2,7 +2,7 @@
 
 python -m benchmarks.waiting [--repeats N] [--threads N] [--out FILE]
 
-PyTorch's threads (libgomp) spin while they wait, unless the environment says otherwise before PyTorch is loaded. Where other work
+PyTorch's threads (libgomp) spin while they wait, unless the environment forbids it before PyTorch is loaded. Where other work
 is on the CPUs, a thread that spins keeps the one it waits for from running. Each way runs in processes of its own, in turns
 with the others: some training steps of a small model, and predictions of single images. Shown are seconds and CPU seconds (user and
 system), the median of the repeats; ``others`` is a process for each CPU that computes without end.
@@ -27,7 +27,7 @@ WAYS: Mapping[str, Mapping[str, str]] = {
     "spin 10000": {"GOMP_SPINCOUNT": "10000"},
     "spin 100000": {"GOMP_SPINCOUNT": "100000"},
 }
-"""By name, what the environment says."""
+"""By name, the environment."""
 
 PREPARE = """
 import resource, sys, time

@@ -22,6 +22,7 @@ LAYERS = [
     ["geometry", "preprocess"],
     ["annotations"],
     ["tasks"],
+    ["tracking"],
     ["model_info"],
     ["layers"],
     ["losses", "matching"],
@@ -154,11 +155,12 @@ def test_tasks_load_no_torch() -> None:
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
         "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
-        "DetectPrediction", "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
+        "DetectPrediction", "evaluate", "evaluate_tracks", "export_model",
+        "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError", "InstancePrediction",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
         "ObjectPartWarning", "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
-        "SegmentPrediction", "train",
+        "SegmentPrediction", "Tracker", "train",
         "UnknownName", "VertebraError", "VisionModel", "WeightsError", "write_report",
     ]  # fmt: skip
     for name in vertebra.__all__:

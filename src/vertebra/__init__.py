@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from vertebra.tasks.instances.types import InstancePrediction
     from vertebra.tasks.keypoints.types import KeypointPrediction
     from vertebra.tasks.segment.types import SegmentPrediction
+    from vertebra.tracking.evaluate import evaluate_tracks
+    from vertebra.tracking.tracker import Tracker
     from vertebra.training.run_list import RunSummary, list_runs
     from vertebra.weights.model_file import save
 
@@ -77,6 +79,8 @@ _MODULES = {
     "vertebra.tasks.instances.types": ("InstancePrediction",),
     "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
     "vertebra.tasks.segment.types": ("SegmentPrediction",),
+    "vertebra.tracking.evaluate": ("evaluate_tracks",),
+    "vertebra.tracking.tracker": ("Tracker",),
     "vertebra.training.run_list": ("RunSummary", "list_runs"),
     "vertebra.weights.model_file": ("save",),
 }
@@ -92,6 +96,7 @@ __all__ = [
     "DataError",
     "DetectPrediction",
     "evaluate",
+    "evaluate_tracks",
     "export_model",
     "ExportError",
     "Features",
@@ -119,6 +124,7 @@ __all__ = [
     "RuntimeModel",
     "save",
     "SegmentPrediction",
+    "Tracker",
     "train",
     "UnknownName",
     "VertebraError",

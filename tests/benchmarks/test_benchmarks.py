@@ -39,6 +39,7 @@ from benchmarks import (  # noqa: E402
     scoring,
     startup,
     synthetic,
+    tracking,
     training,
     training_clock,
     training_loop,
@@ -48,6 +49,8 @@ from benchmarks import (  # noqa: E402
     waiting,
     wrong_boxes,
     wrong_labels,
+    wrong_masks,
+    wrong_points,
 )
 from benchmarks.drawn_sets import DRAWN_SETS  # noqa: E402
 from benchmarks.measure import in_turns, spent  # noqa: E402
@@ -56,8 +59,11 @@ from vertebra.demo.files import SceneCounts, write_scenes  # noqa: E402
 from vertebra.tasks.detect.annotation import DetectAnnotation  # noqa: E402
 from vertebra.tasks.detect.labels import DetectLabels  # noqa: E402
 from vertebra.tasks.detect.types import DetectPrediction  # noqa: E402
+from vertebra.tasks.keypoints.annotation import KeypointAnnotation  # noqa: E402
 from vertebra.tasks.keypoints.labels import KeypointLabels  # noqa: E402
+from vertebra.tasks.keypoints.types import KeypointPrediction  # noqa: E402
 from vertebra.tasks.segment.labels import SegmentLabels  # noqa: E402
+from vertebra.tasks.segment.types import SegmentPrediction  # noqa: E402
 
 SMALL = (64, 64)
 
@@ -344,6 +350,12 @@ def test_a_coco_file_is_opened_twice(tmp_path: Path) -> None:
     assert report.table([row], opening.COLUMNS).startswith("| task | first | again |")
 
 
+def test_a_crowd_is_tracked() -> None:
+    rows = tracking.compare("10 objects", 12, 1)
+    assert [row["tracker"] for row in rows] == ["bytetrack", "ocsort"] and min(row["hota"] for row in rows) > 0.5
+    assert report.table(rows, tracking.COLUMNS).startswith("| crowd | tracker | a frame | IDF1 | HOTA |")
+
+
 def test_faces_are_trained_with_and_without_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
     rows = mirroring.compare(1, count=20, epochs=1)
@@ -389,6 +401,40 @@ def test_wrong_boxes_are_listed() -> None:
     assert measured["all"] >= 0.75 and measured["taken away"] == measured["another class"] == measured["added"] == 1
     row = {"data": "set", "images": 4, "objects": 40, "share": 0.05, "repeats": [measured]}
     assert report.table([row], wrong_boxes.columns()).startswith("| data | images | objects | damaged in each way |")
+
+
+def test_wrong_regions_are_listed() -> None:
+    mask = np.zeros((60, 80), dtype=np.int64)
+    mask[10:20, 10:20], mask[30:50, 40:60], mask[:, 76:] = 1, 2, 255
+    labels = SegmentLabels(("a", "b", "c"))
+    sure = np.where(np.where(mask == 255, 0, mask) == np.arange(3)[:, None, None], 0.9, 0.05).astype(np.float32)
+    predictions = [SegmentPrediction(sure.argmax(axis=0), labels, sure)] * 12
+    changed, damages = wrong_masks.damages_of([mask] * 12, 0.5, 3, 255, 0)
+    assert [damage.kind for damage in damages] == [0, 1, 2, 0, 1, 2] and len({damage.image for damage in damages}) == 6
+    assert [image for image in range(12) if (changed[image] != mask).any()] == sorted(each.image for each in damages)
+    assert all((each[mask == 255] == 255).all() for each in changed)
+    row = wrong_masks.ours(predictions, changed, damages)
+    assert row.pop("name") == "ours" and row["images"] == row["missing"] == row["another class"] == 1
+    rows = [{"data": "set", "images": 12, "share": 0.5, "name": "ours", "repeats": [row]}]
+    assert report.table(rows, wrong_masks.columns()).startswith("| data | images | damaged | list |")
+    assert wrong_masks.hits([wrong_masks.Entry(damages[0].image, (0, 0, 3, 3))], damages).tolist() == [-1]
+
+
+def test_wrong_points_are_listed() -> None:
+    names = ("left_eye", "right_eye", "tail", "nose")
+    labels = KeypointLabels(("mouse",), points=names, flip_pairs=((0, 1),))
+    points = np.array([[[20, 20], [80, 20], [50, 90], [50, 10]]], dtype=np.float32)
+    boxes, one = np.array([[0, 0, 100, 100]], dtype=np.float32), np.ones(1, dtype=np.float32)
+    prediction = KeypointPrediction(points, np.full((1, 4), 0.9, np.float32), boxes, one, np.zeros(1, np.int64), labels)
+    visible = np.concatenate([points, np.full((1, 4, 1), 2, dtype=np.float32)], axis=-1)
+    annotation = KeypointAnnotation(visible, boxes, np.zeros(1, np.int64), np.zeros(1, dtype=bool), 10_000 * one)
+    changed, damages = wrong_points.damaged([annotation] * 30, labels.flip_pairs or (), 0.1, 0)
+    assert np.bincount(list(damages.values())).tolist() == [3, 3, 3] and (annotation.points == visible).all()
+    assert sum((each.points != visible).any() for each in changed) == 9
+    measured = wrong_points.measure([prediction] * 30, [annotation] * 30, 0.1, 0)
+    assert measured["all"] == 1 and measured["entries"] == 9
+    row = {"data": "set", "objects": 30, "share": 0.1, "repeats": [measured]}
+    assert report.table([row], wrong_points.columns()).startswith("| data | objects | damaged in each way |")
 
 
 def test_a_clock_leaves_out_evaluations(monkeypatch: pytest.MonkeyPatch) -> None:

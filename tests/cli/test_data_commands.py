@@ -43,9 +43,9 @@ def test_check_needs_no_task_and_exits_with_1_on_errors(folders: Path) -> None:
 
 def test_check_fix_writes_a_copy_without_what_is_broken(folders: Path, tmp_path: Path) -> None:
     (folders / "train/cat/0.png").write_bytes(b"broken")
-    code, text = run("data", "check", folders, "--fix", tmp_path / "mended")
+    code, text = run("data", "check", folders, "--fix", tmp_path / "corrected")
     assert code == 1 and "fix: 1 image that cannot be read was left out: train/cat/0.png" in text
-    assert run("data", "check", tmp_path / "mended")[0] == 0
+    assert run("data", "check", tmp_path / "corrected")[0] == 0
 
 
 def test_show_prints_tables_and_writes_files(folders: Path, tmp_path: Path) -> None:

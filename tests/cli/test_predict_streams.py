@@ -239,8 +239,40 @@ def test_coco_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> No
         ),
         ((image, "--json", "--coco-gt", ground_truth), "--coco-gt needs --coco-results"),
         ((image, "--json", "--branch", "boxes"), "--branch needs --coco-results"),
-        ((image,), "--save-as FORMAT FOLDER for a data set, or --json"),
+        ((image,), "--save-as FORMAT FOLDER for a data set, --mot FOLDER for tracks, or --json"),
     ):
         ended = predict(*arguments)
         assert ended.code == 2 and said in ended.err, ended.err
     assert not path.exists()
+
+
+def test_tracks(predict: Command, tmp_path: Path) -> None:
+    folder, lines, mot = tmp_path / "frames", tmp_path / "found.jsonl", tmp_path / "mot"
+    folder.mkdir()
+    for number in range(3):
+        Image.new("RGB", (64, 48), (40 * number, 0, 0)).save(folder / f"{number}.png")
+    ended = predict(
+        folder, "--track", "--threshold", "0", "--jsonl", lines, "--mot", mot, "--track-option", "match_iou=0.1"
+    )
+    assert ended.code == 0 and "frames: its images, sorted by name, are the frames of one video" in ended.err
+    assert [(row["image"], row["frame"]) for row in rows(lines)] == [(str(folder), number) for number in range(3)]
+    tracks = [one["track_id"] for row in rows(lines) for one in row["boxes"]["objects"]]
+    assert tracks and min(tracks) == 1 and f"tracks {mot / 'frames.txt'}" in ended.err
+    assert (mot / "frames.txt").read_text().startswith("1,") and len(tracks) == len(
+        (mot / "frames.txt").read_text().split()
+    )
+
+
+def test_tracks_that_cannot_be(predict: Command, clip: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    for arguments, said in (
+        ((tmp_path / "0.png", "--track", "--json"), "0.png: tracks are for videos, cameras, and folders"),
+        ((clip, "--tracker", "ocsort", "--json"), "--tracker needs --track"),
+        ((clip, "--mot", "x", "--json"), "--mot needs --track"),
+        ((clip, "--track", "--tracker", "ocsot", "--json"), "Did you mean 'ocsort'?"),
+        ((clip, "--track", "--track-option", "x=1", "--json"), "unknown option of Tracker"),
+        ((clip, "--track", "--json", "--engine", "ray"), "leave out --engine ray"),
+        ((tmp_path, "--track", "--save-as", "coco", tmp_path / "x"), "a data set is for images"),
+    ):
+        ended = predict(*arguments)
+        assert ended.code == 2 and said in ended.err, ended.err

@@ -150,6 +150,25 @@ def test_damaged_and_encrypted_archives(tmp_path: Path, draw_image: Make) -> Non
         unpacked(file)
 
 
+def test_a_file_without_a_name_is_damage(tmp_path: Path) -> None:
+    file = zipped(tmp_path / "set.zip", {"a": b"1"})
+    content = bytearray(file.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 28 : entry + 32] = bytes([0, 0, 1, 0])  # the name is taken for one more byte of other data
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"set\.zip: damaged or cut off, no archive that can be read"):
+        unpacked(file)
+
+
+def test_a_name_of_several_lines_is_one_line_in_the_message(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("two\nlines")
+    info.external_attr = 0o120777 << 16
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        archive.writestr(info, "target")
+    with pytest.raises(DataError, match=r"set\.zip: two lines is a link or a device"):
+        unpacked(tmp_path / "set.zip")
+
+
 def test_names_in_utf_8_that_are_not_marked(tmp_path: Path) -> None:
     file = zipped(tmp_path / "set.zip", {"caf\u00e9.txt": b"1"})
     content = bytearray(file.read_bytes())

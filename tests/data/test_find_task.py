@@ -42,7 +42,7 @@ def test_the_most_detailed_annotations_decide(
 
 
 def test_a_data_set_without_annotations_names_the_option(coco: Make) -> None:
-    with pytest.raises(DataError, match="it has no annotations from which a task could be told; name it: --task"):
+    with pytest.raises(DataError, match="it has no annotations that show a task; name it: --task"):
         find_task(coco([]))
 
 

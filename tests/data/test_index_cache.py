@@ -125,8 +125,8 @@ def test_a_damaged_entry_is_derived_again(data: Path, cache: Path, monkeypatch: 
         array_cache.remove_entry(key)
         array_cache.store_entry(key, array_cache.Entry(entry.arrays, change(entry.values)))
         assert content(open_data(data, "detect", "train")) == before
-        mended = array_cache.load_entry(key)
-        assert mended is not None and mended.values == entry.values
+        repaired = array_cache.load_entry(key)
+        assert repaired is not None and repaired.values == entry.values
 
 
 def test_values_come_back_and_others_are_refused() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 from vertebra.evaluation.observers import MAX_PROBABILITY_BYTES, Diagnoses, Drawings
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.report.example_pictures import enlarged
 from vertebra.tasks import TASKS
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
@@ -62,13 +63,13 @@ def test_images_are_diagnosed_in_their_order(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_probabilities_are_kept_where_there_is_room() -> None:
-    wants = Diagnoses(INFO).wants_probabilities
+    needs = Diagnoses(INFO).needs_probabilities
     side = int((MAX_PROBABILITY_BYTES / 8) ** 0.5)
-    assert wants("regions", (side, side)) and not wants("regions", (side + 1, side + 1)) and not wants("boxes", (8, 8))
-    assert not Diagnoses(INFO, probabilities=False).wants_probabilities("regions", (8, 8))
+    assert needs("regions", (side, side)) and not needs("regions", (side + 1, side + 1)) and not needs("boxes", (8, 8))
+    assert not Diagnoses(INFO, probabilities=False).needs_probabilities("regions", (8, 8))
 
 
-def test_the_wanted_images_are_drawn(tmp_path: Path) -> None:
+def test_the_chosen_images_are_drawn(tmp_path: Path) -> None:
     files = [tmp_path / f"{name}.png" for name in "abc"]
     for file in files[:2]:
         Image.new("RGB", (800, 400), (90, 90, 90)).save(file)
@@ -77,8 +78,29 @@ def test_the_wanted_images_are_drawn(tmp_path: Path) -> None:
         drawings.add("boxes", *one(1, file), file)
     assert list(drawings.sides) == [("boxes", files[0])], "the last file is gone"
     assert [side.width for side in drawings.sides["boxes", files[0]]] == [440, 440]
-    part = np.asarray(drawings.objects_drawn["boxes", files[1], BOX]).astype(int)
+    parts = drawings.objects_drawn["boxes", files[1], BOX]
+    assert list(parts) == ["labels", "prediction"] and parts["labels"].size == parts["prediction"].size
+    part = np.asarray(parts["labels"]).astype(int)
     assert (np.abs(part - (255, 0, 160)).max(axis=2) < 10).any(), "the object is marked"
+
+
+def test_an_object_of_a_small_image_is_in_its_picture(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (100, 60), (90, 90, 90))
+    picture.paste((250, 0, 0), (70, 20, 90, 40))
+    picture.save(tmp_path / "a.png")
+    box = (70.0, 20.0, 90.0, 40.0)
+    drawings = Drawings(INFO, {}, {"boxes": {tmp_path / "a.png": [box]}})
+    drawings.add("boxes", *one(1, tmp_path / "a.png"), tmp_path / "a.png")
+    for part in drawings.objects_drawn["boxes", tmp_path / "a.png", box].values():
+        red = (np.abs(np.asarray(part).astype(int) - (250, 0, 0)).max(axis=2) < 60).mean()
+        assert 0.1 < red < 0.25, "the object and a margin of about its size, though drawings of small images are larger"
+
+
+def test_a_legend_below_a_picture_moves_no_object() -> None:
+    drawn = Image.new("RGB", (200, 150))  # of an image of 100 x 60, with a legend of 30 rows
+    drawn.paste((250, 0, 0), (140, 80, 180, 120))
+    part = np.asarray(enlarged(drawn, 100, (70, 40, 90, 60))).astype(int)
+    assert (part[..., 0] > 200).mean() > 0.95
 
 
 def test_pictures_show_what_a_predictor_keeps(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def _changed(rng: np.random.Generator) -> str:
     return str(yaml.safe_dump(raw, allow_unicode=True))
 
 
-def _read(file: Path) -> None:
+def _read(file: Path, number: int) -> None:
     raw = override(read_raw(file), ["train.epochs=2", "model.backbone.pretrained=false"])
     config = Config.from_raw(raw, str(file))
     check_hardware(config.train)

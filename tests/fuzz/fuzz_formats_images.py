@@ -173,7 +173,7 @@ _HEADERS = {
 }
 
 
-def _read(path: Path) -> None:
+def _read(path: Path, number: int) -> None:
     """As an image, by its header, and as a mask; refused where one of them is."""
     refused = None
     for read in (image_size, read_image, read_mask):

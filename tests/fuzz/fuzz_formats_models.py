@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import zipfile
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,13 +139,13 @@ def _spoil_torch(rng: Rng, path: Path) -> None:
     return None
 
 
-def _read_exported(path: Path) -> object:
+def _read_exported(path: Path, number: int) -> object:
     describe_file(path)
     model = vertebra.load(path)
     return model.predict(np.zeros((40, 48, 3), np.uint8)), model.report
 
 
-def _read_checkpoint(path: Path) -> Any:
+def _read_checkpoint(path: Path, number: int) -> Any:
     return read_state(path)
 
 
@@ -156,7 +155,9 @@ FORMATS = {
     "pt2": Format(_write_torch, _spoil_torch, _read_exported),
     "pte": Format(_write_executorch, _spoil_file, _read_exported),
     "model_file": Format(
-        lambda folder: save(_model(), folder / "model.safetensors"), _spoil_file, partial(vertebra.load)
+        lambda folder: save(_model(), folder / "model.safetensors"),
+        _spoil_file,
+        lambda path, number: vertebra.load(path),
     ),
     "checkpoint": Format(_write_checkpoint, _spoil_file, _read_checkpoint),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from fuzz_damage import encoded, spoil_bytes, spoil_text
-from fuzz_formats_annotations import IMAGES, _format, _image
+from fuzz_formats_annotations import IMAGES, TRAIN, _format, _image
 
 CLASSES = ("cat", "dog")
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: dog\n"
@@ -16,7 +16,7 @@ YAML = "path: .\ntrain: images/train\nval: images/val\nnames:\n  0: cat\n  1: do
 
 def _write_yolo(folder: Path, points: bool) -> Path:
     for number in range(IMAGES):
-        split = "train" if number < 4 else "val"
+        split = "train" if number < TRAIN else "val"
         _image(folder / "images" / split / f"{number}.png", number)
         file = folder / "labels" / split / f"{number}.txt"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,19 +58,19 @@ def _spoil_table(rng: np.random.Generator, folder: Path) -> None:
 
 
 def _label(number: int) -> str:
-    return f",{CLASSES[number % 2]},{'train' if number < 8 else 'val'}"
+    return f",{CLASSES[number % 2]},{'train' if number < 4 else 'val'}"
 
 
 def _box(number: int) -> str:
-    return f",{2 + number},3,{11 + number},{14 + number % 3},{CLASSES[number % 2]}"
+    return f",{2 + number},3,{20 + 2 * number},{14 + number % 3},{CLASSES[number % 2]}"
 
 
 def _points(number: int) -> str:
-    return f",{2 + number},3.5,{11 + number},14,,{'train' if number < 8 else 'val'}"
+    return f",{2 + number},3.5,{11 + number},14,,{'train' if number < 4 else 'val'}"
 
 
 def _objects(number: int) -> str:
-    return f'", "bbox": [[{2 + number}, 3, 9, 11]], "category": ["{CLASSES[number % 2]}"]}}'
+    return f'", "bbox": [[{4 + 2 * number}, 3, 9, 11]], "category": ["{CLASSES[number % 2]}"]}}'
 
 
 def _write_lines(folder: Path) -> Path:

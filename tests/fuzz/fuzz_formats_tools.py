@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 from fuzz_damage import encoded, spoil_bytes, spoil_json, spoil_text
-from fuzz_formats_annotations import IMAGES, SIZE, _format, _image
+from fuzz_formats_annotations import IMAGES, SIZE, TRAIN, _format, _image
 from PIL import Image
 
 Rng = np.random.Generator
@@ -110,7 +110,7 @@ def _write_supervisely(folder: Path) -> Path:
     (folder / "meta.json").write_text(json.dumps({"classes": classes, "tags": [{"name": "wet", "value_type": "none"}]}))
     data = base64.b64encode(zlib.compress(_png("P"))).decode()
     for number in range(IMAGES):
-        split = "train" if number < 4 else "val"
+        split = "train" if number < TRAIN else "val"
         _image(folder / split / "img" / f"{number}.png", number)
         hole = {"exterior": [[1, 1], [20, 1], [20, 20]], "interior": [[[12, 3], [16, 3], [16, 8]]]}
         objects = [
@@ -187,7 +187,7 @@ def _write_createml(folder: Path) -> Path:
 
 
 CVAT_META = (
-    "<meta><task><size>6</size><start_frame>0</start_frame><stop_frame>5</stop_frame>\n<original_size><width>32</width>"
+    "<meta><task><size>3</size><start_frame>0</start_frame><stop_frame>2</stop_frame>\n<original_size><width>32</width>"
     "<height>24</height></original_size><labels>\n<label><name>dog</name></label>\n<label><name>mouse</name></label>"
     "<label><name>nose</name><parent>mouse</parent></label></labels></task></meta>\n"
 )
@@ -216,11 +216,11 @@ def _write_cvat_video(folder: Path) -> Path:
         _image(folder / "images" / f"frame_{number:06}.png", number)
     tracks = (
         '<track id="0" label="dog">\n<box frame="0" outside="0" keyframe="1" xtl="2" ytl="3" xbr="9" ybr="8"></box>\n'
-        '<box frame="4" outside="1" keyframe="1" xtl="6" ytl="3" xbr="13" ybr="8"></box>\n</track>\n'
-        '<track id="1" label="dog">\n<polygon frame="1" outside="0" keyframe="1" points="2,3;20,4;9,18"></polygon>\n'
-        '<polygon frame="5" outside="0" keyframe="1" points="4,3;20,4;22,9;9,18"></polygon>\n</track>\n'
-        '<track id="2" label="mouse">\n<skeleton frame="1" keyframe="1"><points label="nose" points="5,6"></points></skeleton>\n'
-        '<skeleton frame="5" keyframe="1"><points label="nose" points="9,9"></points></skeleton>\n</track>\n'
+        '<box frame="2" outside="1" keyframe="1" xtl="6" ytl="3" xbr="13" ybr="8"></box>\n</track>\n'
+        '<track id="1" label="dog">\n<polygon frame="0" outside="0" keyframe="1" points="2,3;20,4;9,18"></polygon>\n'
+        '<polygon frame="2" outside="0" keyframe="1" points="4,3;20,4;22,9;9,18"></polygon>\n</track>\n'
+        '<track id="2" label="mouse">\n<skeleton frame="0" keyframe="1"><points label="nose" points="5,6"></points></skeleton>\n'
+        '<skeleton frame="2" keyframe="1"><points label="nose" points="9,9"></points></skeleton>\n</track>\n'
     )
     text = f'<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n{CVAT_META}{tracks}</annotations>\n'
     (folder / "annotations.xml").write_text(text)

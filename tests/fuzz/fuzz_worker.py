@@ -1,8 +1,9 @@
-"""The process that opens damaged inputs: ``fuzz_worker.py FORMAT SEED START COUNT``, a line of JSON for each."""
+"""The process that opens damaged inputs: ``fuzz_worker.py MODULE FORMAT SEED START COUNT``, a line of JSON for each."""
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -14,11 +15,13 @@ import time
 import traceback
 import warnings
 import zlib
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from fuzz_runner import MEGABYTES, SECONDS, Format, formats
+from fuzz_restore import Trial
+from fuzz_runner import MEGABYTES, SECONDS, Format
 
 from vertebra.errors import VertebraError
 
@@ -27,36 +30,42 @@ ROOM = 6 * 2**30  # bytes of address space above what the imports take, so that 
 
 def main() -> None:
     """Opens the inputs one after the other."""
-    name, seed, start, count = sys.argv[1], *map(int, sys.argv[2:5])
+    module, name, seed, start, count = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:6])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever libraries print is not an answer
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", RuntimeWarning)  # numbers that overflow without anyone looking
-    kind = formats()[name]
+    kind: Format = import_module(module).FORMATS[name]
     with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder, "cache")
+        os.environ["VERTEBRA_CACHE"] = str(cache)
         sound = Path(folder, "sound")
         sound.mkdir()
         opened = kind.write(sound).relative_to(sound)
-        outcome, detail = _opened(kind, sound / opened)  # imports are made here, not within a measurement
+        outcome, detail = _opened(kind, sound / opened, 0)  # imports are made here, not within a measurement
         if outcome != "accepted":
             return _tell(answers, refused=detail)
         _limit_memory()
+        gc.collect()
+        gc.freeze()  # what the imports made is not searched again for each input
+        trial = Trial(sound, Path(folder, "trial"))
+        path = Path(folder, "trial", opened)
         for number in range(start, start + count):
             _tell(answers, number=number)
-            trial = Path(folder, "trial")
-            shutil.copytree(sound, trial, symlinks=True)
             rng = np.random.default_rng([seed, number, zlib.crc32(name.encode())])
-            kind.spoil(rng, trial / opened)
-            outcome, detail = _measured(kind, trial / opened)
+            kind.spoil(rng, path)
+            trial.stamp(number)
+            outcome, detail = _measured(kind, path, number)
             _tell(answers, number=number, outcome=outcome, detail=detail)
-            shutil.rmtree(trial)
+            trial.restore()
+            shutil.rmtree(cache, ignore_errors=True)  # what is kept of an input must not answer for another
     return None
 
 
-def _measured(kind: Format, path: Path) -> tuple[str, str]:
+def _measured(kind: Format, path: Path, number: int) -> tuple[str, str]:
     base = _forget_peak()
     began = time.process_time()
-    outcome, detail = _opened(kind, path)
+    outcome, detail = _opened(kind, path, number)
     seconds, megabytes = time.process_time() - began, (_status("VmHWM") - base) / 1e6
     if outcome != "traceback" and seconds > SECONDS:
         return "over 5 s", f"{seconds:.1f} s of CPU time ({outcome}: {detail})"
@@ -65,9 +74,9 @@ def _measured(kind: Format, path: Path) -> tuple[str, str]:
     return outcome, detail
 
 
-def _opened(kind: Format, path: Path) -> tuple[str, str]:
+def _opened(kind: Format, path: Path, number: int) -> tuple[str, str]:
     try:
-        kind.read(path)
+        kind.read(path, number)
     except VertebraError as error:
         message = str(error)
         return ("clean", message) if "\n" not in message else ("traceback", f"a message of several lines: {message}")

@@ -10,11 +10,12 @@ from pathlib import Path
 import fuzz_runner
 import numpy as np
 import pytest
+from fuzz_restore import Trial
 from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
 
 from tests.daily_sample import daily_sample
 
-INPUTS, EACH_DAY = 60, 16
+INPUTS, EACH_DAY = 120, 16
 SEALED = {
     "checkpoint",
     "model_file",
@@ -44,6 +45,36 @@ def test_the_same_number_is_the_same_input(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+def test_only_what_was_damaged_is_restored(tmp_path: Path) -> None:
+    (tmp_path / "sound" / "inner").mkdir(parents=True)
+    for name in ("a", "b", "inner/c"):
+        (tmp_path / "sound" / name).write_text(name)
+    folder = tmp_path / "trial"
+    trial = Trial(tmp_path / "sound", folder)
+    times = {}
+    for number in range(2):
+        (folder / "a").write_text("z")  # of the same size
+        trial.stamp(number)
+        times[(folder / "a").stat().st_mtime_ns] = number
+        trial.restore()
+        assert (folder / "a").read_text() == "a"
+    times[(folder / "a").stat().st_mtime_ns] = 2
+    assert len(times) == 3, "an input must not have the time of another one"
+    for damage in ("remove", "rename", "link"):
+        if damage == "remove":
+            (folder / "a").unlink()
+        elif damage == "rename":
+            (folder / "inner").rename(folder / "other")
+        else:
+            (folder / "a").unlink()
+            (folder / "a").symlink_to("b")
+        trial.stamp(3)
+        trial.restore()
+        names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+        assert names == ["a", "b", "inner", "inner/c"] and (folder / "inner" / "c").read_text() == "inner/c"
+        assert not (folder / "a").is_symlink() and (folder / "a").read_text() == "a"
+
+
 BAD_FORMAT = """
 import os
 from functools import partial
@@ -62,7 +93,7 @@ def spoil(rng, path):
     path.write_text(["sound", "refused", "two lines", "KeyError", "memory", "abort"][rng.integers(6)])
 
 
-def read(path):
+def read(path, number):
     match path.read_text():
         case "refused":
             raise DataError("refused")
@@ -82,7 +113,7 @@ FORMATS = {"bad": Format(write, spoil, read)}
 
 def test_faults_are_counted_and_the_command_fails(tmp_path: Path) -> None:
     here = Path(fuzz_runner.__file__).parent
-    for name in ("__main__.py", "fuzz_runner.py", "fuzz_worker.py"):
+    for name in ("__main__.py", "fuzz_restore.py", "fuzz_runner.py", "fuzz_worker.py"):
         (tmp_path / name).write_text((here / name).read_text())
     (tmp_path / "fuzz_formats_bad.py").write_text(BAD_FORMAT)
     command = [sys.executable, str(tmp_path), "--count", "24", "--seed", "1"]

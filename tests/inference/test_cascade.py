@@ -23,6 +23,7 @@ from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.targets import ClassifyDecoded
 from vertebra.tasks.detect.targets import DetectDecoded
 from vertebra.tasks.keypoints.targets import KeypointDecoded
+from vertebra.weights.stored_calibration import store_thresholds
 
 COLORS = ("red", "green", "blue")
 
@@ -234,6 +235,32 @@ def test_the_scores_of_both_models_count() -> None:
     np.testing.assert_array_equal(result["pose"].boxes, result["boxes"].boxes)
     (nothing,) = Cascade(detector(), pose, threshold=0.5).predict(painted())
     assert len(nothing["boxes"]) == 1 and len(nothing["pose"]) == 0
+
+
+def test_each_model_uses_the_thresholds_that_it_stores() -> None:
+    pose = model(Spot, "pose", ("patch",), points=["core", "corner"], image_size=(48, 64))
+    first = detector()
+    store_thresholds(pose, {"pose": {"patch": 0.5}})  # of its score of 0.5; the product with the box's is 0.45
+    (result,) = Cascade(first, pose).predict(painted())
+    assert result["pose"].scores.tolist() == pytest.approx([0.45])
+    store_thresholds(pose, {"pose": {"patch": 0.51}})
+    assert [len(each) for each in Cascade(first, pose).predict(painted())[0].values()] == [1, 0]
+    assert len(Cascade(first, pose, threshold=0.4).predict(painted())[0]["pose"]) == 1, "a given one is for all"
+    store_thresholds(first, {"boxes": {"patch": 0.95}})
+    assert [len(each) for each in Cascade(first, pose).predict(painted())[0].values()] == [0, 0]
+
+
+def test_classes_of_boxes_have_the_thresholds_that_their_model_stores() -> None:
+    color = model(Color, "color", COLORS, image_size=24)
+    boxes = [[[30, 10, 50, 34]]]
+    (plain,) = Cascade(None, color).predict(painted(), boxes=boxes)
+    assert plain["color"].predictions[0].accepted.class_names == ["green"]
+    store_thresholds(color, {"color": {name: 1.0 if name == "green" else 0.0 for name in COLORS}})
+    (stored,) = Cascade(None, color).predict(painted(), boxes=boxes)
+    assert set(stored["color"].predictions[0].accepted.class_names) >= {"red", "blue"}
+    assert stored["color"].class_names == ["green"], "the most probable class stays"
+    (given,) = Cascade(None, color, threshold=0.5).predict(painted(), boxes=boxes)
+    assert given["color"].predictions[0].accepted.class_names == ["green"], "a given one is for objects"
 
 
 def test_models_that_do_not_go_together_are_refused() -> None:

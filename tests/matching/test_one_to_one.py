@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vertebra.matching.one_to_one import exclusive_query_cost, match_queries, min_cost_assignment, query_cost
+from vertebra.matching.one_to_one import exclusive_query_cost, match_queries, query_cost
+from vertebra.tasks.assignment import min_cost_assignment
 
 
 def test_the_sum_counts_and_not_each_object_by_itself() -> None:

@@ -68,13 +68,16 @@ def test_hints_about_classes_and_labels() -> None:
     train = SplitFacts("train", 100, class_images={"boxes": {"cat": 90, "dog": 80, "hen": 3}})
     scores = {"boxes/map": 0.5, "boxes/map/cat": 0.8, "boxes/map/dog": 0.7, "boxes/map/hen": 0.1}
     scores |= {"boxes/error/cat": 9.0, "boxes/error/dog": 8.0, "boxes/error/hen": 1.0}
-    blocks = [BarChart("Errors", {"missed": 12.0, "class": 3.0}, "points of AP50")]
+    blocks = [BarChart("Errors", {"missed": 12.0, "class": 3.0}, "points of AP50", advice={"missed": "Label more."})]
     wrong = [LikelyWrongLabel(0, 0.9, "labeled cat")]
     diagnosis = Diagnosis(blocks, np.zeros(1), [""], likely_wrong=wrong)
     measured = Measured("test", 1, 1, scores, {"boxes": MeasuredBranch("detect", [Path("a.png")], diagnosis)})
     lines = "\n".join(hints(None, [train], measured, {"boxes/error/hen": MetricFacts(True)}))
     assert "fewer than 20 training images: hen (3)" in lines and "far below the mean of 0.533 for hen (0.100)" in lines
-    assert "the largest loss is from 'missed': without it, 12 points of AP50 more" in lines
+    assert (
+        "the largest loss is from errors of the kind 'missed': without them, 12 points of AP50 more. Label more."
+        in lines
+    )
     assert "1 label of test may be wrong" in lines and "boxes/error" not in lines, "its smallest error is its best one"
 
 
@@ -96,3 +99,20 @@ def test_a_comparison_has_the_classes_whose_names_have_slashes(tmp_path: Path) -
     ]
     html = write_comparison_page(tmp_path / "both.html", contents).read_text(encoding="utf-8")
     assert "<h3>boxes/map</h3><p>mean average precision</p>" in html and '<th scope="row">cat/tabby</th>' in html
+
+
+def test_of_many_doubted_labels_the_model_is_rather_wrong() -> None:
+    def lines(images: int) -> str:
+        wrong = [LikelyWrongLabel(image, 0.9, "labeled cat") for image in range(images)] * 2
+        diagnosis = Diagnosis([], np.zeros(20), [""] * 20, likely_wrong=wrong)
+        branch = MeasuredBranch("detect", [Path(f"{number}.png") for number in range(20)], diagnosis)
+        return "\n".join(hints(None, [], Measured("val", 20, 20, {}, {"boxes": branch}), {}))
+
+    assert "12 labels of val may be wrong" in lines(6)
+    assert "contradicts 14 labels in 7 of 20 images of val. Of so many, most are errors of the model" in lines(7)
+
+
+def test_few_images_make_numbers_shaky() -> None:
+    few, many = (hints(None, [], Measured("val", count, count, {}, {}), {}) for count in (49, 50))
+    assert len(few) == 1 and few[0].startswith("val has 49 images only") and not many
+    assert not hints(None, [], Measured("val", 40, 4000, {}, {}), {}), "a part of many was evaluated"

@@ -366,7 +366,7 @@ def test_a_loss_that_never_is_finite_leaves_the_batch_that_began_it(
     with pytest.raises(RunError, match=r"was not finite in ten steps in a row \(the first, step 5, with ") as failed:
         vertebra.train(killed_runs.config(data, epochs=6, patience=None), out=run)
     saved = run / "nonfinite_batch"
-    assert f"its images and labels are in {saved}); look for broken labels" in str(failed.value)
+    assert f"its images and labels are in {saved}); check the labels with" in str(failed.value)
     said = capsys.readouterr().err
     assert (
         f"step 5: the loss classify/cross_entropy was not finite, so the step is not taken; its images and labels are in {saved}"

@@ -28,7 +28,7 @@ def check_pixels(positions: np.ndarray, noun: str, where: Path | str) -> None:
     low, high = np.nanmin(positions, initial=0), np.nanmax(positions, initial=0)
     if low >= 0 and 0 < high <= 1 and (np.mod(positions[~np.isnan(positions)], 1) != 0).any():
         raise DataError(
-            f"{where}: all {plural(noun)} are from 0 to 1; these look like shares of the image. Multiply x by its width and y by "
+            f"{where}: all {plural(noun)} are from 0 to 1; these seem to be shares of the image. Multiply x by its width and y by "
             "its height: they are expected in pixels"
         )
 

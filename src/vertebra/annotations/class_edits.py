@@ -99,6 +99,6 @@ def _masks(masks: MaskFiles, to_new: np.ndarray, ignored: np.ndarray) -> MaskFil
 def class_edits(
     merge: Mapping[str, Sequence[str] | str] | None, drop: Sequence[str] = (), ignore: Sequence[str] = ()
 ) -> ClassEdits:
-    """Changes of classes as a config has them: a single name stands for a list of one."""
+    """Changes of classes as a config has them: a single name is a list of one."""
     merged = {new: (old,) if isinstance(old, str) else tuple(old) for new, old in (merge or {}).items()}
     return ClassEdits(merged, tuple(drop), tuple(ignore))

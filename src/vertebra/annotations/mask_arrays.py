@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import io
-import math
-import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vertebra.errors import DataError, install_command
+from vertebra.annotations.matlab_files import is_hdf5, mat_arrays
+from vertebra.errors import DataError
 from vertebra.shards.members import file_size, file_source
 
 ARRAY_SUFFIXES = (".npy", ".mat")
 MAX_PIXELS = 178_956_970  # of a mask, as for images
-DEEPEST = 4  # structures within structures of a .mat file
 NAMES = (
     "mask",
     "label",
@@ -35,7 +32,7 @@ def read_array(path: Path) -> np.ndarray:
     """The mask of a ``.npy`` or ``.mat`` file: (H, W) or (H, W, C) of numbers.
 
     Raises:
-        DataError: the file is missing or damaged, or holds no mask or several; or SciPy is missing for a ``.mat`` file.
+        DataError: the file is missing or damaged, or holds no mask or several.
     """
     if file_size(path) is None:
         raise DataError(f"{path}: no such mask file")
@@ -65,48 +62,23 @@ def _npy(path: Path) -> np.ndarray:
 
 def _mat(path: Path) -> np.ndarray:
     try:
-        from scipy.io import loadmat, whosmat
-    except ModuleNotFoundError:
-        raise DataError(f"{path}: .mat files need SciPy: {install_command('matlab')}") from None
+        source = file_source(path)
+        content = source if isinstance(source, bytes) else path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    if is_hdf5(content):
+        raise DataError(f"{path}: a .mat file of version 7.3; save it with -v7, or as PNG")
     try:
-        with path.open("rb") as opened:
-            if b"MATLAB 7.3" in opened.read(128):
-                raise DataError(f"{path}: a .mat file of version 7.3; save it with -v7, or as PNG")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if any(math.prod(shape) > MAX_PIXELS for _, shape, _ in whosmat(str(path))):
-                raise DataError(f"{path}: more than {MAX_PIXELS} numbers in a mask")
-            content = loadmat(str(path), squeeze_me=True, struct_as_record=True)
-    except DataError:
-        raise
-    except Exception as error:  # SciPy raises a dozen types on damaged files
+        arrays = list(mat_arrays(content))
+    except ValueError as error:
         raise DataError(f"{path}: this .mat file is damaged ({_line(error)}); save it again with -v7") from None
-    variables = {name: value for name, value in content.items() if not name.startswith("__")}
-    masks = dict(_masks(variables, ""))
+    masks = {name: values for name, values in arrays if values.ndim == 2 and min(values.shape) > 1}
     named = [name for name in masks if name.rpartition(".")[2].lower() in NAMES]
     chosen = named if len(masks) > 1 else list(masks)
     if len(chosen) != 1:
-        listed = ", ".join(list(masks)[:6]) or "none"
+        listed = " ".join(", ".join(list(masks)[:6]).split()) or "none"
         raise DataError(f"{path}: one mask is expected, an array (height, width) of whole numbers; here are {listed}")
     return masks[chosen[0]]
-
-
-def _masks(value: Any, name: str, depth: int = 0) -> list[tuple[str, np.ndarray]]:
-    """The arrays in a variable that may be masks, by name; those in structures, too."""
-    if depth > DEEPEST:
-        return []
-    if isinstance(value, dict):
-        return [each for key, inner in value.items() for each in _masks(inner, f"{name}.{key}".lstrip("."), depth + 1)]
-    if isinstance(value, np.void) and value.dtype.names:
-        fields = {key: value[key] for key in value.dtype.names}
-        return _masks(fields, name, depth)
-    if not isinstance(value, np.ndarray):
-        return []
-    if value.dtype.names:
-        return _masks(value.reshape(-1)[0], name, depth + 1) if value.size == 1 else []
-    if value.dtype.kind == "O":
-        return _masks(value.reshape(-1)[0], name, depth + 1) if value.size == 1 else []
-    return [(name, value)] if value.ndim == 2 and min(value.shape) > 1 and value.dtype.kind in "buif" else []
 
 
 def _line(error: Exception) -> str:

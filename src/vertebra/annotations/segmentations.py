@@ -37,7 +37,7 @@ class Segmentation(NamedTuple):
 def parse_segmentation(entry: Any) -> Segmentation:
     """Parses an entry.
 
-    An outline is a list of x, y, x, y … or of pairs; a single outline may stand without a list around it; numbers may be text.
+    An outline is a list of x, y, x, y … or of pairs; a single outline may be without a list around it; numbers may be text.
 
     Raises:
         ValueError: it is neither outlines nor a mapping with ``size`` and ``counts``, or has values that are not numbers.

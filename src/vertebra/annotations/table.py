@@ -29,12 +29,12 @@ class Category:
 
     Attributes:
         name: unique among the categories.
-        id: the number or text that stands for it in the files; None where there is none.
+        id: the number or text that identifies it in the files; None where there is none.
         supercategory: of COCO.
         points: names of the points of its objects.
         skeleton: pairs of point numbers from 0, the lines to draw.
         color: (red, green, blue) of its pixels in color masks.
-        flip_pairs: pairs of point numbers from 0 that are exchanged when the image is mirrored; None if the files do not say.
+        flip_pairs: pairs of point numbers from 0 that are exchanged when the image is mirrored; None if the files do not have them.
     """
 
     name: str

@@ -25,7 +25,7 @@ class ScoreCollector:
         self.tasks = {name: get_task(task) for name, (task, _) in info.branches.items()}
         self.images: dict[str, list[ObjectScores]] = {name: [] for name in info.branches}
 
-    def wants_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
+    def needs_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
         """See `Observer`."""
         return False
 
@@ -52,7 +52,7 @@ class ConfidenceCollector:
         self.images: dict[str, list[Confidences]] = {name: [] for name in info.branches}
         self.too_large = 0
 
-    def wants_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
+    def needs_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
         """See `Observer`."""
         task, labels = self.branches[branch]
         if task.from_decoded_with_probabilities is None:

@@ -31,7 +31,7 @@ def check(
     column: list[str] = COLUMN,
     seed: int = typer.Option(0, help="Seed of the random split, for a data set without splits."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON, with all files of each finding."),
-    fix: Path | None = typer.Option(None, help="Write a mended copy of the data set into this new folder."),
+    fix: Path | None = typer.Option(None, help="Write a corrected copy of the data set into this new folder."),
     merge_classes: bool = typer.Option(
         False, "--merge-classes", help="With --fix: make one class of those whose names are likely the same."
     ),
@@ -45,7 +45,7 @@ def check(
     from vertebra.errors import ConfigError
 
     if merge_classes and fix is None:
-        raise ConfigError("--merge-classes needs --fix FOLDER, where the mended copy is written")
+        raise ConfigError("--merge-classes needs --fix FOLDER, where the corrected copy is written")
     with progress_bar("check") as progress:
         report = check_data(
             path,

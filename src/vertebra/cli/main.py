@@ -20,6 +20,7 @@ from vertebra.cli import (
     data,
     demo,
     describe,
+    eval_tracks,
     evaluate,
     exporting,
     importing,
@@ -51,6 +52,7 @@ app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.command("calibrate")(calibrate.calibrate)
 app.command("eval")(evaluate.evaluate)
+app.command("eval-tracks")(eval_tracks.eval_tracks)
 app.command("report")(report.report)
 app.command("predict")(predict.predict)
 app.command("export")(exporting.export)

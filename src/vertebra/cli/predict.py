@@ -49,6 +49,14 @@ def predict(
     min_score: float | None = typer.Option(
         None, min=0.0, max=1.0, help="Minimum score of objects of --save-as; by default that of the predictions."
     ),
+    track: bool = typer.Option(
+        False, "--track", help="Give the objects of videos, cameras and folders of frames ids, the same in each frame."
+    ),
+    tracker: str | None = typer.Option(None, help="Tracker of --track: bytetrack (default) or ocsort."),
+    track_option: list[str] = typer.Option(
+        [], metavar="NAME=VALUE", help="Option of the tracker, such as track_buffer=60; may be repeated."
+    ),
+    mot: str | None = typer.Option(None, help="Folder for tracks as MOT challenge text, one file per video."),
     branch: str | None = typer.Option(None, help="Branch for --coco-results or --save-as, if there are several."),
     threshold: float | None = typer.Option(
         None,
@@ -86,16 +94,17 @@ def predict(
     from vertebra.cli.writing import OutputOptions, OutputWriter
     from vertebra.errors import ConfigError
     from vertebra.inference.io.image_urls import ImageUrl
-    from vertebra.inference.io.inputs import as_source, list_images
+    from vertebra.inference.io.inputs import as_sequences, as_source, list_images
     from vertebra.inference.io.streams import Camera
     from vertebra.inference.jobs import describe_job, job_threshold
     from vertebra.inference.tta import check_scales
 
-    sources = [as_source(image) for image in list_images(images)]
+    tracking = _tracking(track, tracker, track_option, mot)
+    sources = [as_source(image) for image in list_images(images if tracking is None else as_sequences(images))]
     if min_score is not None and save_as is None:
         raise ConfigError("--min-score needs --save-as FORMAT FOLDER; for other outputs use --threshold")
     output_options = OutputOptions(
-        out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, min_score, threshold
+        out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, min_score, threshold, track, mot
     )
     output_options.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
@@ -107,8 +116,9 @@ def predict(
         "overlap": overlap,
         "flip": flip,
         "scales": check_scales(scales),
+        **({} if tracking is None else {"track": tracking}),
     }
-    engine_options = _checked_engine({"engine": engine, "address": address, "workers": workers})
+    engine_options = _checked_engine({"engine": engine, "address": address, "workers": workers}, track)
     runtime_options = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
     chosen = _open_options(source, runtime_options, device)
     predictor = _predictor(chosen.source, options, engine_options)
@@ -145,6 +155,7 @@ def _write_results(predictor: Pipeline | RayPredictor, outputs: OutputWriter) ->
                         outputs.write(result)
             finally:
                 outputs.fail(predictor.skipped)
+                _print_messages(map(str, predictor.notes))
     finally:
         _print_messages(outputs.summary_lines())
 
@@ -154,12 +165,29 @@ def _print_messages(messages: Iterable[str]) -> None:
         print(message, file=sys.stderr)
 
 
-def _checked_engine(engine_options: dict[str, Any]) -> dict[str, Any]:
+def _tracking(track: bool, tracker: str | None, options: list[str], mot: str | None) -> dict[str, Any] | None:
+    """The option ``track`` of a predictor, from those of the command line."""
+    from vertebra.errors import ConfigError
+    from vertebra.tracking.tracker import DEFAULT_TRACKER, TrackerConfig, parsed_options
+
+    if not track:
+        for name, given in (("--tracker", tracker), ("--track-option", options), ("--mot", mot)):
+            if given:
+                raise ConfigError(f"{name} needs --track")
+        return None
+    tracking = {"name": tracker or DEFAULT_TRACKER, **parsed_options(options)}
+    TrackerConfig.of(tracking)
+    return tracking
+
+
+def _checked_engine(engine_options: dict[str, Any], track: bool) -> dict[str, Any]:
     """Checks the options of the engine: its name, and the address and workers of a Ray cluster."""
     from vertebra.errors import ConfigError, UnknownName
 
     if engine_options["engine"] not in ("local", "ray"):
         raise UnknownName("engine", engine_options["engine"], ("local", "ray"))
+    if engine_options["engine"] == "ray" and track:
+        raise ConfigError("--track needs all frames of a video in order, in one process; leave out --engine ray")
     if engine_options["engine"] == "local" and (
         engine_options["address"] is not None or engine_options["workers"] is not None
     ):

@@ -14,20 +14,22 @@ from vertebra.inference.io.coco_results import CocoResults, coco_branch, coco_id
 from vertebra.inference.io.image_urls import ImageUrl
 from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.io.mask_files import MaskFolder
+from vertebra.inference.io.mot_files import MotFiles
 from vertebra.inference.io.output_names import common_folder
 from vertebra.inference.io.pictures import AnnotatedVideos, write_pictures
 from vertebra.inference.io.predicted_data import PredictedData, saved_score
 from vertebra.inference.io.streams import Camera
 from vertebra.inference.io.video import Video
 from vertebra.inference.jobs import Job, content_hash
+from vertebra.inference.result_tracker import check_frames
 from vertebra.inference.results import Result, Skipped
 from vertebra.model_info import ModelInfo
 
 
 class OutputOptions(NamedTuple):
     """The outputs to write: a folder for pictures, a folder for masks, a file of JSON lines, a COCO results file with its
-    annotations and branch, whether a JSON list is printed, and the format and the folder of a data set of the predictions with the
-    minimum score of its objects, and the one of all predictions."""
+    annotations and branch, whether a JSON list is printed, the format and the folder of a data set of the predictions with the
+    minimum score of its objects, and the one of all predictions, whether objects are tracked, and a folder for MOT text."""
 
     out: str | None
     masks: str | None
@@ -39,6 +41,8 @@ class OutputOptions(NamedTuple):
     save_as: tuple[str, str] | None = None
     min_score: float | None = None
     threshold: float | None = None
+    track: bool = False
+    mot: str | None = None
 
     def check(self, sources: Sequence[Any]) -> None:
         """Checks that the outputs can be written for these sources.
@@ -50,11 +54,13 @@ class OutputOptions(NamedTuple):
             ConfigError: an output is not possible.
             RunError: a file exists.
         """
-        if not (self.out or self.masks or self.jsonl or self.coco_results or self.as_json or self.save_as):
+        if not any((self.out, self.masks, self.jsonl, self.coco_results, self.as_json, self.save_as, self.mot)):
             raise ConfigError(
                 "no output is chosen: give --out FOLDER for pictures, --masks FOLDER, --jsonl FILE for JSON lines, "
-                "--coco-results FILE, --save-as FORMAT FOLDER for a data set, or --json"
+                "--coco-results FILE, --save-as FORMAT FOLDER for a data set, --mot FOLDER for tracks, or --json"
             )
+        if self.track:
+            check_frames(sources)
         camera = next((source for source in sources if isinstance(source, Camera)), None)
         if camera is not None and len(sources) > 1:
             raise ConfigError(
@@ -115,10 +121,13 @@ class OutputWriter:
         self.coco_results: CocoResults | None = None
         self.jsonl: JsonLines | None = None
         self.predicted: PredictedData | None = None
+        self.mot: MotFiles | None = None
         self.root = common_folder(images)
         with ExitStack() as opened:
             if options.out is not None:
                 self.videos = opened.enter_context(AnnotatedVideos(Path(options.out), self.root))
+            if options.mot is not None:
+                self.mot = opened.enter_context(MotFiles(Path(options.mot), self.root))
             if options.masks is not None:
                 self.masks = MaskFolder(Path(options.masks), info, self.root)
             if options.coco_results is not None:
@@ -146,13 +155,16 @@ class OutputWriter:
         return CocoResults(path, branch, ids, {**job, "annotations": file})
 
     def remaining(self) -> list[Any]:
-        """The sources without results from an earlier, killed job; frames of videos that have results are skipped."""
+        """The sources without results from an earlier, killed job; frames of videos that have results are skipped, with tracking
+        only if all of them have."""
         files = self._resumable()
         remaining_sources = []
         for source in self.sources:
             if isinstance(source, Video):
                 frames = frozenset() if self.jsonl is None else self.jsonl.frames_of(str(source.path))
-                remaining_sources.append(Video(source.path, frames))
+                video = Video(source.path, frames)
+                # tracks need all frames before; those that have lines get no second one
+                remaining_sources.append(source if self.options.track and video.count() != 0 else video)
             elif self.predicted is not None or not files or not all(file.has(str(source)) for file in files):
                 remaining_sources.append(source)
         return remaining_sources
@@ -190,6 +202,8 @@ class OutputWriter:
         files: dict[str, Any] = {}
         if self.masks is not None:
             files["masks"] = _texts(self.masks.write(result))
+        if self.mot is not None:
+            self.mot.write(result)
         if self.videos is None:
             return files
         try:
@@ -237,6 +251,8 @@ class OutputWriter:
             remaining: the sources without results.
         """
         lines = [note for file in self._resumable() for note in file.job.notes]
+        folders = [source.path for source in self.sources if isinstance(source, Video) and source.path.is_dir()]
+        lines += [f"{folder}: its images, sorted by name, are the frames of one video" for folder in folders]
         if len(remaining) < len(self.sources):
             where = " and ".join(file for file in (self.options.jsonl, self.options.coco_results) if file is not None)
             lines.append(f"{len(self.sources) - len(remaining)} of {len(self.sources)} images are in {where} already")
@@ -254,6 +270,8 @@ class OutputWriter:
             if self.pictures or not self.videos.written:
                 lines.append(f"{self.pictures} pictures in {self.options.out}")
             lines += [f"video {path}" for path in self.videos.written]
+        if self.mot is not None:
+            lines += [f"tracks {path}" for path in self.mot.written] + [str(note) for note in self.mot.notes]
         if self.masks is not None:
             lines.append(f"{self.masks.count} masks in {self.options.masks}")
         if self.jsonl is not None:

@@ -14,7 +14,7 @@ from vertebra.errors import DataError
 from vertebra.tasks import all_tasks, get_task
 
 BY_DETAIL = ("points", "masks", "boxes", "outlines", "labels")
-"""Kinds of annotations: whoever makes points or masks hardly wants the boxes around them only."""
+"""Kinds of annotations: points and masks are preferred to the boxes around them."""
 
 
 class FoundTask(NamedTuple):
@@ -68,7 +68,7 @@ def find_task(path: str | Path, format: str | None = None) -> FoundTask:
             return FoundTask(fitting[-1], kind, data_set.format, derived)
     if failures:
         raise failures[0]
-    raise DataError(f"{data_set.path}: it has no annotations from which a task could be told; name it: --task")
+    raise DataError(f"{data_set.path}: it has no annotations that show a task; name it: --task")
 
 
 def _can_be_read(annotations: Annotations, task: str) -> bool:

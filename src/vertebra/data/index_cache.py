@@ -87,7 +87,7 @@ def to_json(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
     Args:
         value: a dataclass, a tuple, a path, an array, text, a number, or None, in any depth.
-        arrays: gets the arrays, by the names that stand for them.
+        arrays: gets the arrays, by the names that replace them.
 
     Raises:
         NotStorable: it is anything else.

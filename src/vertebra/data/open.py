@@ -80,7 +80,7 @@ def open_data(
         lists: a list file with the images of the split, or a folder with ``train.txt``, ``val.txt`` and ``test.txt``, as
             ``vertebra data split`` writes them; they replace the data set's splits.
         edits: changes of the data set's classes.
-        columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not say so.
+        columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not show this.
         outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
 
     Raises:

@@ -78,7 +78,7 @@ def _sizes(data: MixedData, number: int) -> ImageSizes:
                 raise ConfigError(f"'train.cache' is for images on this machine, and {path} is at a URL; leave it out")
             try:
                 size, reduces = image_header(path, data.channels)
-            except DataError:  # which is told when it is loaded
+            except DataError:  # reported when it is loaded
                 continue
             sizes[row], reducible[row] = size, reduces and data.reduced_decoding
             factors[row] = kept_factors(data, size) if reducible[row] else [factor == 1 for factor in FACTORS]
@@ -86,7 +86,7 @@ def _sizes(data: MixedData, number: int) -> ImageSizes:
 
 
 def kept_factors(data: MixedData, size: tuple[int, int]) -> list[bool]:
-    """At which of `FACTORS` an image is decoded, as far as its augmentation tells; what it is decoded at besides is not kept.
+    """At which of `FACTORS` an image is decoded, as far as its augmentation determines it; other scales are not kept.
 
     Args:
         data: with its augmentation.

@@ -287,7 +287,7 @@ class MixedData(LabeledSources, Dataset[Sample]):
     def _augmented(
         self, key: SampleKey, image: ImageLike, ground_truths: dict[str, Any], skipped: list[Skip]
     ) -> OnCanvas:
-        """The augmented image, mixed with others if the options say so; ``skipped`` gets those that could not be used."""
+        """The augmented image, mixed with others where the options set this; ``skipped`` gets those that could not be used."""
         augment, labels = self.augment, self.labels
         if isinstance(augment, UserTransform):
             return augment.onto(as_pixels(image), ground_truths, self.resize_spec, labels, self._draw(key, 0))

@@ -1,4 +1,4 @@
-"""Animals of simple shape, as outlines in a unit square around the origin, looking to the right, y downwards."""
+"""Animals of simple shape, as outlines in a unit square around the origin, facing right, y downwards."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class Evaluation:
         waiting: list[tuple[Any, Any]] = []
         for position, (row, ground_truth) in enumerate(zip(rows, batch.ground_truths[name], strict=True)):
             origin = batch.origins[row]
-            large = self.observer is not None and self.observer.wants_probabilities(name, origin.transform.original)
+            large = self.observer is not None and self.observer.needs_probabilities(name, origin.transform.original)
             values = [value[position] for value in decoded]
             prediction = task.predict_from(large)(values, origin.transform, self.labels[name], origin.path)
             self._observe(name, batch, row, prediction, ground_truth)

@@ -12,19 +12,17 @@ from vertebra.errors import DataError
 from vertebra.inference.pipeline import score_thresholds
 from vertebra.model_info import ModelInfo
 from vertebra.report.example_pictures import draw_object, draw_sides
-from vertebra.report.measured import Sides
+from vertebra.report.measured import Box, Sides
 from vertebra.tasks import get_task
 from vertebra.tasks.diagnosis import Diagnoser, Diagnosis
 
 MAX_PROBABILITY_BYTES = 2**28  # of the probabilities of one image; predictions of larger ones have none
 
-Box = tuple[float, float, float, float]
-
 
 class Observer(Protocol):
     """Gets each prediction of an evaluation."""
 
-    def wants_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
+    def needs_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
         """Whether the prediction of an image of this (height, width) is to keep its probabilities."""
 
     def add(self, branch: str, prediction: Any, ground_truth: Any, path: Path) -> None:
@@ -53,7 +51,7 @@ class Diagnoses:
                 if probabilities and task.from_decoded_with_probabilities is not None:
                     self._classes[name] = labels.class_count
 
-    def wants_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
+    def needs_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
         """See `Observer`."""
         return branch in self._classes and 4 * self._classes[branch] * size[0] * size[1] <= MAX_PROBABILITY_BYTES
 
@@ -76,7 +74,7 @@ class Drawings:
 
     Args:
         info: of the model; its thresholds decide which objects of a prediction are drawn, as those of a predictor do.
-        wanted: the files to draw, by branch.
+        to_draw: the files to draw, by branch.
         objects: boxes (x1, y1, x2, y2) of objects to draw, by branch and file; None for the whole image.
 
     Attributes:
@@ -87,16 +85,16 @@ class Drawings:
     def __init__(
         self,
         info: ModelInfo,
-        wanted: Mapping[str, Sequence[Path]],
+        to_draw: Mapping[str, Sequence[Path]],
         objects: Mapping[str, Mapping[Path, Sequence[Box | None]]],
     ) -> None:
         self.branches, self.thresholds = info.branches, score_thresholds(info, None)
-        self.wanted = {name: set(paths) for name, paths in wanted.items()}
+        self.to_draw = {name: set(paths) for name, paths in to_draw.items()}
         self.objects = objects
         self.sides: dict[tuple[str, Path], Sides] = {}
-        self.objects_drawn: dict[tuple[str, Path, Box | None], Image.Image] = {}
+        self.objects_drawn: dict[tuple[str, Path, Box | None], Mapping[str, Image.Image]] = {}
 
-    def wants_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
+    def needs_probabilities(self, branch: str, size: tuple[int, int]) -> bool:
         """See `Observer`."""
         return False
 
@@ -104,13 +102,13 @@ class Drawings:
         """See `Observer`."""
         task_name, labels = self.branches[branch]
         threshold = self.thresholds[branch]
+        prediction = prediction if threshold is None else prediction.apply_threshold(threshold)
         try:
-            if path in self.wanted.get(branch, ()):
-                prediction = prediction if threshold is None else prediction.apply_threshold(threshold)
+            if path in self.to_draw.get(branch, ()):
                 self.sides[branch, path] = draw_sides(get_task(task_name), labels, prediction, ground_truth, path)
             for box in self.objects.get(branch, {}).get(path, ()):
                 self.objects_drawn[branch, path, box] = draw_object(
-                    get_task(task_name), labels, ground_truth, path, box
+                    get_task(task_name), labels, prediction, ground_truth, path, box
                 )
         except DataError:  # the file was removed since it was evaluated
             return

@@ -118,7 +118,7 @@ def _nms_mask_recorded(
     boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float, max_boxes: int
 ) -> Bool[Tensor, "n k"]:
     """`nms_mask` during CUDA-graph capture: in matrix form, with a number of rounds and candidates that is nearly always enough. A
-    flag for `captured_nms` tells whether it was.
+    flag for `captured_nms` is whether it was.
 
     Raises:
         RuntimeError: there are too many pairs of boxes for a GPU's memory, or the capture is not inside `captured_nms`.

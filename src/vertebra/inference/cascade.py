@@ -63,8 +63,8 @@ class Cascade:
         model: predicts on each box. The names of its branches must differ from the detector's.
         boxes_from: the detector's branch with the boxes; None if it has one branch with boxes.
         margin: the factor by which a box is enlarged before cropping.
-        threshold: minimum score of objects, for both models. By default the scores that the detector stores by class, and 0.3 for a
-            detector without them and for the second model, whose stored scores are for whole images and not used.
+        threshold: minimum score of objects, for both models, of keypoints that of the product. By default each model's stored
+            scores by class, those of the second model for its scores on a crop, as for a whole image; and 0.3 without them.
         device: "cpu", "cuda", "mps" …; by default the best available.
         batch_size: images, or crops, in a batch.
 
@@ -94,8 +94,8 @@ class Cascade:
         _check_second(detector, model)
         options: dict[str, Any] = {"device": device, "batch_size": batch_size}
         self.first = None if detector is None else Predictor(detector, threshold=threshold, **options)
-        self.second = Predictor(model, threshold=0.0, **options)
-        self.margin, self.threshold = margin, OBJECT_THRESHOLD if threshold is None else threshold
+        self.second = Predictor(model, threshold=0.0 if threshold is not None else None, **options)
+        self.margin, self.threshold = margin, threshold
 
     def predict(self, images: Any, boxes: Sequence[Any] | None = None) -> list[Result]:
         """Predictions of both models for one image, a folder, or several images.
@@ -149,6 +149,12 @@ class Cascade:
         ones = np.ones(len(array), dtype=np.float32)
         return _DetectedImage(image, array.astype(np.float32), ones, Result({}, path, (image.shape[0], image.shape[1])))
 
+    def _threshold(self, branch: str) -> float | None:
+        """The minimum score of the merged objects of a branch; None where the thresholds of the second model were applied."""
+        if self.threshold is None:
+            return None if self.second.model.thresholds.get(branch) else OBJECT_THRESHOLD
+        return self.threshold
+
     def _predict_crops(self, detected: Sequence[_DetectedImage]) -> list[Result]:
         """Runs the second model on all boxes of a batch of images."""
         model = self.second.model
@@ -167,7 +173,7 @@ class Cascade:
                     [crop_prediction[name] for crop_prediction in crop_predictions],
                     corners,
                     image_boxes,
-                    self.threshold,
+                    self._threshold(name),
                 )
                 for name in model.branches
             }
@@ -235,7 +241,7 @@ def _check_second(detector: VisionModel | None, model: VisionModel) -> None:
 
 
 def _merge(
-    branch: Branch, predictions: Sequence[Any], corners: np.ndarray, detected: _DetectedImage, threshold: float
+    branch: Branch, predictions: Sequence[Any], corners: np.ndarray, detected: _DetectedImage, threshold: float | None
 ) -> Any:
     """The prediction of an image from a branch's predictions on its crops; `_check_second` has checked the task."""
     task = get_task(branch.task)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.errors import ConfigError, VertebraError, WeightsError, first_line
-from vertebra.inference.pipeline import Pipeline, Ready
+from vertebra.inference.pipeline import Pipeline, Ready, Track
 from vertebra.inference.results import Result
 from vertebra.keywords import check_count, check_keywords, keyword_names
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -152,6 +152,8 @@ class ExportedPredictor(Pipeline):
         scales: of the canvas, for test-time augmentation; the file must take canvases of any size.
         probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
             predictions: (K, H, W) float32, 4 bytes for each pixel and class.
+        track: give the objects of videos ids: True, the name of a tracker ("bytetrack", "ocsort"), or a mapping of its options with
+            the tracker as ``name``; see `vertebra.Tracker`. None for no tracks.
 
     Raises:
         ConfigError: the tiles or scales are invalid, or the model or the file does not support them.
@@ -169,6 +171,7 @@ class ExportedPredictor(Pipeline):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         probabilities: bool = False,
+        track: Track = None,
     ) -> None:
         if model.class_maps and (tile is not None or flip or probabilities or tuple(scales) != (1.0,)):
             raise ConfigError(
@@ -185,6 +188,7 @@ class ExportedPredictor(Pipeline):
             flip=flip,
             scales=scales,
             probabilities=probabilities,
+            track=track,
         )
         self.model = model
 

@@ -47,6 +47,7 @@ def describe_job(
         "overlap": options.get("overlap") if tiled else None,
         "flip": bool(options.get("flip", False)),
         "scales": list(options.get("scales", (1.0,))),
+        **({"track": options["track"]} if options.get("track") else {}),
         **settings,
     }
 

@@ -7,12 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
 from vertebra.errors import ImageRangeWarning
-from vertebra.inference.io.inputs import Image, finite_sources, is_image, read_source, runs
+from vertebra.inference.io.inputs import Image, as_sequences, finite_sources, is_image, read_source, runs
 from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.results import Result, Skipped, Unreadable
 from vertebra.keywords import check_count, check_fraction
@@ -25,7 +26,9 @@ from vertebra.tasks.thresholds import ScoreThreshold
 
 if TYPE_CHECKING:
     from vertebra.inference.multi_view import MultiView
+    from vertebra.inference.result_tracker import TrackingPlan
 
+Track: TypeAlias = bool | str | Mapping[str, Any] | None
 Read = TypeVar("Read")
 
 
@@ -62,10 +65,16 @@ class Pipeline(ABC):
         scales: factors of the canvas size; the model runs at each of them.
         probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
             predictions: (K, H, W) float32, 4 bytes for each pixel and class.
+        track: give the objects of videos ids: True, the name of a tracker ("bytetrack", "ocsort"), or a mapping of its options with
+            the tracker as ``name``; see `vertebra.Tracker`. None for no tracks.
+
+    Attributes:
+        skipped: unreadable files, each with the reason.
+        notes: counts of objects that have no track.
 
     Raises:
-        ConfigError: the batch size, threshold, tiles or scales are not valid, or the model does not support them or
-            ``probabilities``.
+        ConfigError: the batch size, threshold, tiles, scales or options of the tracker are not valid, or the model does not support
+            them or ``probabilities``.
     """
 
     def __init__(
@@ -80,6 +89,7 @@ class Pipeline(ABC):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         probabilities: bool = False,
+        track: Track = None,
     ) -> None:
         check_count("batch_size", batch_size)
         if threshold is not None:
@@ -90,7 +100,14 @@ class Pipeline(ABC):
         self.batch_size, self.threshold, self.skip_unreadable = batch_size, threshold, skip_unreadable
         self.skipped: list[Skipped] = []
         self._range_use = RangeUse(info.resize_spec.scale)
+        self.notes: list[Note] = []
         self.thresholds = score_thresholds(info, threshold)
+        self.tracking: TrackingPlan | None = None
+        if track is not None and track is not False:
+            from vertebra.inference.result_tracker import TrackingPlan
+
+            self.tracking = TrackingPlan(info, track, self.thresholds)
+            self.thresholds = self.tracking.thresholds
         self.multi_view: MultiView | None = None
         if tile is not None or flip or str(scales) != "(1.0,)":  # True == 1, but is not a valid scale
             from vertebra.inference.multi_view import multi_view
@@ -121,9 +138,13 @@ class Pipeline(ABC):
 
         Raises:
             DataError: an image is missing or unreadable; the message has its name and its index in a list.
-            ConfigError: a live source, which has no end.
+            ConfigError: a live source, which has no end; or an image, if objects are tracked.
         """
-        sources = finite_sources(images)
+        sources = finite_sources(images if self.tracking is None else as_sequences(images))
+        if self.tracking is not None:
+            from vertebra.inference.result_tracker import check_frames
+
+            check_frames(sources)
         if self.multi_view is not None or len(sources) != 1 or not is_image(sources[0]):
             return list(self.stream(sources))
         for image, array in self._readable([self._read(sources[0])]):  # one image needs no threads
@@ -139,10 +160,27 @@ class Pipeline(ABC):
         Args:
             images: an iterable of files, videos, addresses or images in memory; or one entry, as `predict` takes it.
         """
+        if self.tracking is not None:
+            yield from self._tracked(self.tracking, as_sequences(images))
+        else:
+            yield from self._untracked(images)
+        self._warn_of_range()
+
+    def _untracked(self, images: Any) -> Iterator[Result]:
+        """Predictions for images, videos and live sources."""
         for live, run in runs(images):
             for part in ([image] for image in run) if live else [run]:
                 yield from self._stream(part)
-        self._warn_of_range()
+
+    def _tracked(self, plan: TrackingPlan, images: Any) -> Iterator[Result]:
+        """Predictions for videos and live sources, with track ids."""
+        from vertebra.inference.result_tracker import ResultTracker
+
+        tracker = ResultTracker(plan)
+        try:
+            yield from map(tracker, self._untracked(images))
+        finally:
+            self.notes += tracker.notes()
 
     def _stream(self, images: Iterable[Any]) -> Iterator[Result]:
         """Predictions for images and frames."""

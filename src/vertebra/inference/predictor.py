@@ -12,7 +12,7 @@ from vertebra.decoders.base import Decoded
 from vertebra.errors import ConfigError
 from vertebra.inference.engine import Engine
 from vertebra.inference.exported_model import ExportedModel
-from vertebra.inference.pipeline import Pipeline
+from vertebra.inference.pipeline import Pipeline, Track
 from vertebra.keywords import check_count, strict_keywords
 from vertebra.model import VisionModel, check_model
 from vertebra.optimize.half_precision import Precision
@@ -41,6 +41,8 @@ class Predictor(Pipeline):
         scales: factors of the canvas size; the model runs at each of them, and the results are merged.
         probabilities: keep the probabilities of each class at each pixel, in the image's size, as ``probabilities`` of segmentation
             predictions: (K, H, W) float32, 4 bytes for each pixel and class.
+        track: give the objects of videos ids: True, the name of a tracker ("bytetrack", "ocsort"), or a mapping of its options with
+            the tracker as ``name``; see `vertebra.Tracker`. None for no tracks.
 
     Raises:
         ConfigError: ``model`` is no model; the device or precision does not exist, or the device does not support the precision;
@@ -66,6 +68,7 @@ class Predictor(Pipeline):
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         probabilities: bool = False,
+        track: Track = None,
     ) -> None:
         if threads is not None:
             check_count("threads", threads)
@@ -88,6 +91,7 @@ class Predictor(Pipeline):
             flip=flip,
             scales=scales,
             probabilities=probabilities,
+            track=track,
         )
         if threads is not None:
             torch.set_num_threads(threads)

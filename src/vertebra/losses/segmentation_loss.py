@@ -34,7 +34,7 @@ class SegmentLoss:
         cross_entropy: softmax for exclusive classes, sigmoid for others.
         dice: the logarithmic Dice loss.
         focal: cross entropy with less weight on pixels that are already right.
-        lovasz: the Lovasz loss, a smooth stand-in for the IoU; it sorts all pixels.
+        lovasz: the Lovasz loss, a smooth surrogate of the IoU; it sorts all pixels.
         boundary: the error of the classes' outlines.
         class_weights: weight of each class's pixels in the cross entropy; None: all 1.
         label_smoothing: part of the label that the cross entropy spreads over all classes.

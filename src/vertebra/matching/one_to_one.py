@@ -5,8 +5,6 @@ The matching is an operator, `vertebra::match_queries`: it runs on the CPU, and 
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -15,6 +13,7 @@ from torch import Tensor
 
 from vertebra.geometry.boxes import from_center_size
 from vertebra.geometry.giou import pairwise_giou
+from vertebra.tasks.assignment import min_cost_assignment
 
 CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
 
@@ -106,40 +105,3 @@ def match_queries(cost: Tensor, count: Tensor) -> Tensor:
 @match_queries.register_fake
 def _(cost: Tensor, count: Tensor) -> Tensor:
     return cost.new_empty(cost.shape[:2], dtype=torch.int64)
-
-
-def min_cost_assignment(cost: np.ndarray) -> np.ndarray:
-    """A column for each row, all different, with the least sum; by shortest augmenting paths.
-
-    Jonker and Volgenant, A Shortest Augmenting Path Algorithm for Dense and Sparse Linear Assignment Problems, Computing
-    38, 1987. Inside, rows and columns are counted from 1; 0 is none.
-
-    Args:
-        cost: (rows, columns), at most as many rows as columns.
-    """
-    rows, columns = cost.shape
-    row_price, column_price = np.zeros(rows + 1), np.zeros(columns + 1)
-    owner = np.zeros(columns + 1, dtype=np.int64)
-    for row in range(1, rows + 1):
-        owner[0], column = row, 0
-        slack, previous = np.full(columns + 1, np.inf), np.zeros(columns + 1, dtype=np.int64)
-        visited = np.zeros(columns + 1, dtype=bool)
-        while owner[column]:
-            visited[column] = True
-            current = owner[column]
-            reduced: Any = cost[current - 1] - row_price[current] - column_price[1:]
-            better = np.flatnonzero(~visited[1:] & (reduced < slack[1:])) + 1
-            slack[better], previous[better] = reduced[better - 1], column
-            following = int(np.where(visited, np.inf, slack)[1:].argmin()) + 1
-            step = slack[following]
-            row_price[owner[visited]] += step
-            column_price[visited] -= step
-            slack[~visited] -= step
-            column = following
-        while column:  # back along the path: each column takes the row of its predecessor
-            owner[column] = owner[previous[column]]
-            column = int(previous[column])
-    taken = np.flatnonzero(owner[1:])
-    result = np.empty(rows, dtype=np.int64)
-    result[owner[1:][taken] - 1] = taken
-    return result

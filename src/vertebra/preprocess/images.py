@@ -66,7 +66,7 @@ def read_image(
 
 
 def read_picture(source: ImageSource) -> np.ndarray:
-    """Any image as 8-bit RGB to be looked at, not for a model: numbers of more than 8 bits reach from the image's minimum to its
+    """Any image as 8-bit RGB for display, not for a model: numbers of more than 8 bits reach from the image's minimum to its
     maximum, and the first three of several bands are red, green and blue.
 
     Returns:

@@ -15,7 +15,7 @@ from vertebra.preprocess.image_files import check_size, open_image
 from vertebra.preprocess.raw_images import ORIENTATION
 
 MAGIC = b"\xff\xd8\xff"
-HEAD = 16  # bytes at the start of a file that tell its format
+HEAD = 16  # bytes at the start of a file that show its format
 REDUCTIONS = (8, 4, 2)
 MARGIN = 1.25  # of a reduced image over its size on the canvas
 

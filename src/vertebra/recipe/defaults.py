@@ -82,4 +82,4 @@ ACTIVATION_FACTOR = 1.3  # memory of a training step, as a multiple of the activ
 MAX_BYTES_PER_PIXEL = 32_000  # of the canvas, above that of any model tried; no trial where this fits
 
 # decoders that learn slowly
-MANY_IMAGES = 5_000  # from which on a decoder with ``needs_many_images`` is worth a try without trained weights
+MANY_IMAGES = 5_000  # enough for a decoder with ``needs_many_images`` without trained weights

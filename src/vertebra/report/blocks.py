@@ -11,7 +11,7 @@ from vertebra.report.html_page import heading, paragraph, table
 from vertebra.report.line_charts import line_chart
 from vertebra.tasks.diagnosis import BarChart, Block, LineChart, Table
 
-CARD_COLUMNS = 5  # a table of at most so many columns stands beside the charts
+CARD_COLUMNS = 5  # a table of at most so many columns is a card among the charts
 CARD_ROWS = 10
 
 

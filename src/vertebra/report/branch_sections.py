@@ -1,4 +1,4 @@
-"""The sections of each branch: its classes, its diagnosis, its worst, typical and best images, and labels that may be wrong."""
+"""The sections of each branch: its diagnosis with its classes, its worst, typical and best images, and labels that may be wrong."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from vertebra.report.measured import Measured, MeasuredBranch
 from vertebra.tasks.diagnosis import Diagnosis, Table
 
 THRESHOLD = "best threshold"  # the column of a table that has them already
+SHOWN_WRONG = 12  # pictures of labels that may be wrong; further ones are shown on request
 TITLES = {"worst": "Worst images", "typical": "Typical images", "best": "Best images"}
 
 
 def branch_sections(measured: Measured, scores: Mapping[str, float]) -> list[Section]:
-    """One section for each branch.
+    """The sections of each branch.
 
     Args:
         measured: the evaluation.
@@ -27,8 +28,11 @@ def branch_sections(measured: Measured, scores: Mapping[str, float]) -> list[Sec
         if branch.diagnosis is not None:
             classes = details("Metrics of each class", "".join(parts))
             parts = [blocks_html(branch.diagnosis.blocks), *_thresholds(branch.diagnosis), classes]
-        parts += [*example_pictures(branch), *_wrong_labels(branch)]
-        sections.append(Section(f"Branch {name} on {measured.what}", parts))
+        sections += [
+            Section(f"Branch {name} on {measured.what}", parts),
+            Section(f"Images of {name}", example_pictures(branch)),
+            Section(f"Likely wrong labels of {name}", _wrong_labels(branch)),
+        ]
     return sections
 
 
@@ -63,7 +67,8 @@ def example_pictures(branch: MeasuredBranch) -> list[str]:
         if pictures:
             parts.append(heading(TITLES.get(kind, kind)) + gallery(pictures))
     if parts and branch.diagnosis is not None:
-        parts.insert(0, paragraph("Images by the loss of their prediction: the larger, the worse."))
+        text = "By the loss of their prediction: 0 is right, and the larger it is, the worse. A name leads to the image's file."
+        parts.insert(0, paragraph(text))
     return parts
 
 
@@ -94,6 +99,15 @@ def _wrong_labels(branch: MeasuredBranch) -> list[str]:
         for number, image in branch.wrong_pictures.items()
     ]
     rows = [(str(branch.paths[label.image]), label.text, float(label.confidence)) for label in labels]
-    text = "Labels that the model contradicts with confidence, the likeliest first. Look at them before you change anything."
+    text = (
+        "Labels that the model contradicts with confidence, the likeliest wrong first. Check each image before you change its "
+        "label: the worse the model, the more of them are its errors."
+    )
     listed = table(["image", "what seems wrong", "confidence"], rows, label="likely wrong labels")
-    return [heading("Likely wrong labels"), paragraph(text), gallery(pictures), listed]
+    return [
+        paragraph(text),
+        gallery(pictures[:SHOWN_WRONG], small=True),
+        details(f"{len(pictures) - SHOWN_WRONG} more pictures", gallery(pictures[SHOWN_WRONG:], small=True)),
+        heading("All of them"),
+        listed,
+    ]

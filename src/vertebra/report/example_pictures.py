@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.report.measured import Sides
+from vertebra.report.measured import Box, Sides
 from vertebra.tasks.picture import open_picture
 from vertebra.tasks.task import Task
 
@@ -50,16 +51,17 @@ def draw_sides(task: Task, labels: Any, prediction: Any, ground_truth: Any, path
 
 
 def draw_object(
-    task: Task, labels: Any, ground_truth: Any, path: Path, box: tuple[float, float, float, float] | None
-) -> Image.Image:
-    """One object of an image, marked, with what is around it; the whole image with its ground truth if there is no box.
+    task: Task, labels: Any, prediction: Any, ground_truth: Any, path: Path, box: Box | None
+) -> Mapping[str, Image.Image]:
+    """One object of an image with what is around it, marked in the image, and with its labels and its prediction; the whole image
+    with its ground truth if there is no box.
 
     Raises:
         DataError: the image cannot be read.
     """
     picture = open_picture(path)
     if box is None:
-        return fitted(task.data.draw(ground_truth, labels, picture))
+        return {"labels": fitted(task.data.draw(ground_truth, labels, picture))}
     left, top, right, bottom = box
     margin = max(right - left, bottom - top, 24.0)
     window = (
@@ -68,16 +70,34 @@ def draw_object(
         min(picture.width, int(right + margin) + 1),
         min(picture.height, int(bottom + margin) + 1),
     )
-    if window[2] - window[0] < 2 or window[3] - window[1] < 2:
-        return fitted(picture)
-    part = picture.convert("RGB").crop(window)
-    scale = LARGEST / 2 / max(part.size)
-    part = part.resize(
-        (max(1, round(part.width * scale)), max(1, round(part.height * scale))), Image.Resampling.BICUBIC
-    )
+    if window[2] - window[0] < 2 or window[3] - window[1] < 2:  # the box is outside the image
+        return {"labels": fitted(task.data.draw(ground_truth, labels, picture))}
+    parts = {
+        "labels": enlarged(task.data.draw(ground_truth, labels, picture.copy()), picture.width, window),
+        "prediction": enlarged(prediction.draw(picture), picture.width, window),
+    }
+    scale = max(parts["labels"].size) / max(window[2] - window[0], window[3] - window[1])
     corners = [(value - offset) * scale for value, offset in zip(box, (*window[:2], *window[:2]), strict=True)]
-    ImageDraw.Draw(part).rectangle(corners, outline=MARK, width=2)
-    return part
+    ImageDraw.Draw(parts["labels"]).rectangle(corners, outline=MARK, width=2)
+    return parts
+
+
+def enlarged(drawn: Image.Image, width: int, window: tuple[int, int, int, int]) -> Image.Image:
+    """A window of a drawn picture, at the size of an example.
+
+    Args:
+        drawn: the picture, which may be larger than the image, and may have a legend below it.
+        width: of the image.
+        window: (left, top, right, bottom) in pixels of the image.
+    """
+    ratio = drawn.width / width
+    left, top, right, bottom = window
+    scale = LARGEST / 2 / max(right - left, bottom - top)
+    return drawn.convert("RGB").resize(
+        (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))),
+        Image.Resampling.BICUBIC,
+        box=(left * ratio, top * ratio, right * ratio, min(bottom * ratio, drawn.height)),
+    )
 
 
 def fitted(picture: Image.Image, largest: int = LARGEST) -> Image.Image:

@@ -60,12 +60,12 @@ def _limited(matrix: Matrix, counts: np.ndarray, pairs: Sequence[tuple[int, int,
     """The part of a matrix that is drawn, and a note if something is left out."""
     if max(counts.shape) <= MAX_NAMES:
         return replace(matrix, counts=counts), ""
-    wanted: dict[str, None] = {}
+    drawn_names: dict[str, None] = {}
     for row, column, _ in pairs:
-        wanted |= {matrix.rows[row]: None, matrix.columns[column]: None}
+        drawn_names |= {matrix.rows[row]: None, matrix.columns[column]: None}
     for row in np.argsort(-counts.sum(axis=1), kind="stable").tolist():
-        wanted.setdefault(matrix.rows[row])
-    names = list(wanted)[:MAX_NAMES]
+        drawn_names.setdefault(matrix.rows[row])
+    names = list(drawn_names)[:MAX_NAMES]
     rows = [number for number, name in enumerate(matrix.rows) if name in names]
     columns = [number for number, name in enumerate(matrix.columns) if name in names]
     part = replace(

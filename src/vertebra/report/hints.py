@@ -18,7 +18,9 @@ STILL_BETTER = 0.02  # gain of the metric in the last fifth of the epochs, relat
 FEW_IMAGES = 20
 WEAK = 0.6  # a class whose metric is below this share of the mean of all classes
 WAITING = 0.35  # share of the time that loading may take
+FEW_MEASURED = 50
 MAX_NAMED = 4
+MANY_DOUBTED = 0.3  # share of the images with a doubted label from which the model is rather wrong than the labels
 
 
 def hints(
@@ -42,7 +44,7 @@ def hints(
     scores = measured.scores if measured is not None and measured.scores else facts.kept_scores if facts else {}
     lines += _weak_classes(scores, {name for name, fact in metrics.items() if fact.lower_is_better})
     if measured is not None:
-        lines += [*_mending(measured), *_wrong_labels(measured)]
+        lines += [*_largest_error(measured), *_wrong_labels(measured), *_few_measured(measured)]
     return lines
 
 
@@ -123,27 +125,45 @@ def _weak_classes(scores: Mapping[str, float], lower: set[str]) -> Iterator[str]
         if weak:
             listed = _listed([f"{name} ({value:.3f})" for value, name in weak])
             yield (
-                f"{branch}/{metric} is far below the mean of {mean:.3f} for {listed}. See which classes they are taken for, and "
-                "their worst images below."
+                f"{branch}/{metric} is far below the mean of {mean:.3f} for {listed}. The tables of the branch show what goes "
+                "wrong there, and its worst images are below."
             )
 
 
-def _mending(measured: Measured) -> Iterator[str]:
-    """The kind of error that would give most, from bars in points of a metric."""
+def _largest_error(measured: Measured) -> Iterator[str]:
+    """The kind of error that costs most, from bars in points of a metric, and what to try."""
     for branch, one in measured.branches.items():
         for block in one.diagnosis.blocks if one.diagnosis is not None else ():
             if isinstance(block, BarChart) and block.unit.startswith("points of") and block.bars:
                 name = max(block.bars, key=lambda each: block.bars[each])
                 if block.bars[name] > 0:
-                    yield f"{branch}: the largest loss is from '{name}': without it, {block.bars[name]:.3g} {block.unit} more."
+                    gain = f"without them, {block.bars[name]:.3g} {block.unit} more."
+                    text = f"{branch}: the largest loss is from errors of the kind '{name}': {gain}"
+                    yield f"{text} {block.advice.get(name, '')}".strip()
 
 
 def _wrong_labels(measured: Measured) -> Iterator[str]:
     for branch, one in measured.branches.items():
-        count = len(one.diagnosis.likely_wrong) if one.diagnosis is not None else 0
-        if count:
-            labels = "1 label" if count == 1 else f"{count} labels"
-            yield f"{branch}: {labels} of {measured.what} may be wrong; look at them below, and mend the data."
+        doubted = one.diagnosis.likely_wrong if one.diagnosis is not None else ()
+        if not doubted:
+            continue
+        labels = "1 label" if len(doubted) == 1 else f"{len(doubted)} labels"
+        images = len({label.image for label in doubted})
+        if images > MANY_DOUBTED * len(one.paths) and len(one.paths) >= FEW_IMAGES:
+            yield (
+                f"{branch}: the model contradicts {labels} in {images} of {len(one.paths)} images of {measured.what}. Of so many, "
+                "most are errors of the model: check only the first of the likely wrong labels."
+            )
+        else:
+            yield f"{branch}: {labels} of {measured.what} may be wrong; check the likely wrong labels below, and correct the data."
+
+
+def _few_measured(measured: Measured) -> Iterator[str]:
+    if measured.images == measured.available < FEW_MEASURED:
+        yield (
+            f"{measured.what} has {measured.images} images only: differences of a few points between runs may be chance. Compare "
+            "by cross-validation (vertebra data split --folds 5), or label more images."
+        )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -188,10 +188,14 @@ def number_text(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}" if abs(value) < 1e5 else f"{value:.3g}"
 
 
-def gallery(pictures: Sequence[Picture]) -> str:
-    """Pictures with their captions; empty for none."""
-    wide = " sides" if any(isinstance(each.image, Mapping) for each in pictures) else ""
-    return f'<div class="gallery{wide}">{"".join(_figure(each) for each in pictures)}</div>' if pictures else ""
+def gallery(pictures: Sequence[Picture], *, small: bool = False) -> str:
+    """Pictures with their captions; empty for none.
+
+    Args:
+        small: more of them beside each other.
+    """
+    kind = (" small" if small else "") + (" sides" if any(isinstance(each.image, Mapping) for each in pictures) else "")
+    return f'<div class="gallery{kind}">{"".join(_figure(each) for each in pictures)}</div>' if pictures else ""
 
 
 def _figure(picture: Picture) -> str:

@@ -13,6 +13,9 @@ from vertebra.tasks.diagnosis import Diagnosis
 Sides = tuple[Image.Image, Image.Image]
 """The pictures of an image with its ground truth and with its prediction."""
 
+Box = tuple[float, float, float, float]
+"""(x1, y1, x2, y2) in pixels of an image."""
+
 
 @dataclass(frozen=True)
 class MeasuredBranch:
@@ -24,7 +27,7 @@ class MeasuredBranch:
         diagnosis: None for a task without one.
         examples: positions in ``paths`` of the images that are shown, by what they are, such as "worst".
         pictures: of these images, by their position; those that could not be drawn are missing.
-        wrong_pictures: of the labels that may be wrong, by their position in the diagnosis.
+        wrong_pictures: of the labels that may be wrong, by their position in the diagnosis, each by what it shows.
     """
 
     task: str
@@ -32,7 +35,7 @@ class MeasuredBranch:
     diagnosis: Diagnosis | None
     examples: Mapping[str, Sequence[int]] = field(default_factory=dict)
     pictures: Mapping[int, Sides] = field(default_factory=dict)
-    wrong_pictures: Mapping[int, Image.Image] = field(default_factory=dict)
+    wrong_pictures: Mapping[int, Mapping[str, Image.Image]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

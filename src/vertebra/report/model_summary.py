@@ -171,7 +171,7 @@ def model_summary_svg(anatomy: ModelSummary) -> str:
     ]
     longest = max(len(branch.blocks) for branch in anatomy.branches)
     width = LEFT * 2 + (len(spine) + longest + 1) * (WIDTH + GAP)
-    height = max(rows, 2) * (HEIGHT + GAP) + 60
+    height = rows * (HEIGHT + GAP) + 2
     middle = (height - HEIGHT) / 2
     pieces = []
     for number, block in enumerate(spine):

@@ -42,6 +42,7 @@ class RunFacts:
         monitor: the metric that selected them; empty for none.
         metrics: facts about the metrics, by ``branch/metric``.
         tasks: the task of each branch.
+        choices: the options that were chosen by the run itself: option, value and reason of each.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class RunFacts:
     monitor: str = ""
     metrics: Mapping[str, MetricFacts] = field(default_factory=dict)
     tasks: Mapping[str, str] = field(default_factory=dict)
+    choices: Sequence[Mapping[str, Any]] = ()
 
     @property
     def name(self) -> str:

@@ -198,7 +198,9 @@ def _model(content: ReportContent) -> Section:
 
 
 def _options(run: RunFacts) -> Section:
-    rows = [(name, value_text(value)) for name, value in flat(run.resolved).items()]
+    reasons = {choice["option"]: choice["reason"] for choice in run.choices}
+    values = {choice["option"]: choice["value"] for choice in run.choices} | flat(run.resolved)
+    rows = [(name, value_text(value), *([reasons.get(name)] if reasons else [])) for name, value in values.items()]
     starts = [
         (start.get("date", ""), start.get("command", ""), "; ".join(start.get("changes", []))) for start in run.starts
     ]
@@ -207,7 +209,7 @@ def _options(run: RunFacts) -> Section:
     return Section(
         "Options",
         [
-            table(["option", "value"], rows, label="options", max_rows=40),
+            table(["option", "value", *(["chosen because"] if reasons else [])], rows, label="options", max_rows=40),
             heading("Starts") + table(["date (UTC)", "command", "changes"], starts, label="starts") if starts else "",
             paragraph("Versions: " + ", ".join(f"{name} {value}" for name, value in versions.items()))
             if versions

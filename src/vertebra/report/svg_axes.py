@@ -85,7 +85,7 @@ def _round_step(step: float) -> float:
 
 
 def tick_text(value: float, ticks: Sequence[float]) -> str:
-    """The label of a tick, with the digits that tell it from its neighbors."""
+    """The label of a tick, with enough digits to differ from its neighbors."""
     step = min((abs(other - value) for other in ticks if other != value), default=1.0)
     if value != 0 and (abs(value) >= 1e6 or step < 1e-4):
         return f"{value:.3g}"

@@ -89,7 +89,7 @@ def read_index(archive: str) -> Members | None:
         raise DataError(f"{name}: damaged, no index file of a tar archive; remove it, or write it anew") from None
     if length is not None and length < complete:
         raise DataError(
-            f"{archive}: cut off, it has {length} of the {complete} bytes that {Path(name).name} tells; copy it again (or, if it "
+            f"{archive}: cut off, it has {length} of the {complete} bytes in {Path(name).name}; copy it again (or, if it "
             "was written anew on purpose, remove that file)"
         )
     if length is not None and length != complete:

@@ -24,7 +24,8 @@ class Crops:
         corners: (M, 2) x, y of each crop's top left corner in the image's pixels.
         size: (height, width) of the image in pixels.
         image: the image, for `draw`.
-        threshold: objects below this score, or that of their class, are left out.
+        threshold: objects below this score, or that of their class, are left out; None where the predictions have the thresholds
+            that their model stores.
         one_object: whether each crop has one object, which fills it.
     """
 
@@ -33,7 +34,7 @@ class Crops:
     corners: np.ndarray
     size: tuple[int, int]
     image: ImageLike | None
-    threshold: ScoreThreshold
+    threshold: ScoreThreshold | None
     one_object: bool
 
 

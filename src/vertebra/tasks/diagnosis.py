@@ -54,12 +54,14 @@ class BarChart:
     Attributes:
         bars: the values by name, in their order.
         unit: of the values, such as "points of mAP".
+        advice: what to try where a bar is the longest, in a sentence, by its name.
     """
 
     title: str
     bars: Mapping[str, float]
     unit: str = ""
     text: str = ""
+    advice: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.picture import ImageLike
 
 FIELDS = ("boxes", "scores", "class_ids", "class_names", "masks", "points")
+OPTIONAL_FIELDS = ("track_ids",)
 ClassChoice = str | int | Iterable[str | int]
 MAX_NAMED = 3  # objects that a repr names
 MAX_NAME_LENGTH = 24  # letters of a class name in a repr
@@ -42,6 +43,7 @@ class Prediction(ABC):
     - ``class_ids`` (M,) int64, ``class_names`` a list of M names.
     - ``masks`` (M, H, W) bool, of the original image's size.
     - ``points`` (M, K, 2) float32 of x, y in the original image's pixels.
+    - ``track_ids`` (M,) int64, the track of each object, from 1; None where objects were not tracked.
 
     Attributes:
         spec: the task's label specification, with the classes.
@@ -49,6 +51,7 @@ class Prediction(ABC):
         task: the task's name.
         thresholded: whether the score threshold of a predictor removes objects.
         per_object: fields with a row for each object.
+        trackable: whether it has ``boxes`` and ``scores`` of objects, and ``track_ids``.
         annotation_kinds: the kinds of annotations that `annotate` adds, see `vertebra.annotations.table.KINDS`; empty for a task
             whose predictions cannot be saved as a data set.
     """
@@ -56,6 +59,7 @@ class Prediction(ABC):
     task: ClassVar[str]
     thresholded: ClassVar[bool] = False
     per_object: ClassVar[tuple[str, ...]] = ()
+    trackable: ClassVar[bool] = False
     annotation_kinds: ClassVar[frozenset[str]] = frozenset()
 
     if TYPE_CHECKING:  # at run time, fields that a task does not define reach `__getattr__`
@@ -74,11 +78,13 @@ class Prediction(ABC):
         def masks(self) -> np.ndarray: ...
         @property
         def points(self) -> np.ndarray: ...
+        @property
+        def track_ids(self) -> np.ndarray | None: ...
 
     else:
 
         def __getattr__(self, name: str) -> Any:
-            if name in FIELDS:
+            if name in FIELDS or name in OPTIONAL_FIELDS:
                 raise MissingFieldError(self._missing(name))
             raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
@@ -164,8 +170,10 @@ class Prediction(ABC):
         return self._draw(open_picture(self.image if image is None else image))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id`` and the fields of its task."""
-        columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **self._columns()}
+        """JSON-ready: ``task`` and ``objects``, each with ``class_name``, ``class_id``, the fields of its task, and ``track_id``
+        where objects were tracked."""
+        tracks = {"track_id": self.track_ids.tolist()} if self.trackable and self.track_ids is not None else {}
+        columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **tracks, **self._columns()}
         return {"task": self.task, "objects": _as_rows(columns)}
 
     def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
@@ -240,6 +248,8 @@ class Prediction(ABC):
     def _take(self, rows: np.ndarray, **changes: Any) -> Self:
         """The objects at these indices (N,) int64, with changed values of other fields."""
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
+        if self.trackable and self.track_ids is not None:
+            taken["track_ids"] = self.track_ids[rows]
         return replace(self, **taken, **changes)
 
     def _reaching(self, threshold: ScoreThreshold) -> np.ndarray:

@@ -12,10 +12,10 @@ import numpy as np
 from vertebra.data.loaders import Loader
 from vertebra.data.sources import Source
 from vertebra.evaluation.measure import Measure
-from vertebra.evaluation.observers import Box, Diagnoses, Drawings
+from vertebra.evaluation.observers import Diagnoses, Drawings
 from vertebra.model_info import ModelInfo
 from vertebra.report.example_pictures import choose_examples, spread
-from vertebra.report.measured import Measured, MeasuredBranch
+from vertebra.report.measured import Box, Measured, MeasuredBranch
 from vertebra.tasks.thresholds import ClassThresholds
 from vertebra.training.loaders import evaluation_loader
 
@@ -86,9 +86,9 @@ class DiagnosedImages:
         """
         info = self.info if thresholds is None else self.info._replace(thresholds=thresholds)
         positions = {name: [each for chosen in kinds.values() for each in chosen] for name, kinds in examples.items()}
-        wanted = {name: [self.paths[name][position] for position in chosen] for name, chosen in positions.items()}
-        drawings = Drawings(info, wanted, self._wrong_objects())
-        files = {path for paths in wanted.values() for path in paths}
+        to_draw = {name: [self.paths[name][position] for position in chosen] for name, chosen in positions.items()}
+        drawings = Drawings(info, to_draw, self._wrong_objects())
+        files = {path for paths in to_draw.values() for path in paths}
         files |= {path for objects in drawings.objects.values() for path in objects}
         sources = only_files(self.loader.dataset.sources, files)
         if sources:

@@ -133,7 +133,7 @@ class EpochCost:
 
 
 def memory_gb(device: torch.device) -> dict[str, float]:
-    """Peak memory in 10^9 bytes; what the system does not tell is left out.
+    """Peak memory in 10^9 bytes; what the system does not report is left out.
 
     - ``cpu``: the largest resident memory of this process so far, and the memory that each of its loader processes has for itself
       now (Linux only); pages that they share with this process count once.
@@ -149,7 +149,7 @@ def memory_gb(device: torch.device) -> dict[str, float]:
 
 
 def _peak_resident_bytes() -> int | None:
-    """The largest resident memory of this process so far; None where the system does not tell it."""
+    """The largest resident memory of this process so far; None where the system does not report it."""
     peak = _kilobytes(Path("/proc/self/status"), "VmHWM")
     if peak is not None:
         return 1024 * peak
@@ -162,7 +162,7 @@ def _peak_resident_bytes() -> int | None:
 
 
 def _private_bytes(pid: int | None) -> int:
-    """The memory that a process shares with no other; 0 where the system does not tell it."""
+    """The memory that a process shares with no other; 0 where the system does not report it."""
     path = Path(f"/proc/{pid}/smaps_rollup")
     parts = [_kilobytes(path, name) for name in ("Private_Clean", "Private_Dirty")]
     return 1024 * sum(part or 0 for part in parts)

@@ -57,7 +57,7 @@ class RunData(pl.LightningDataModule):
         self.val_set = mixed(model_info(model), val, recipe.seed, None)
 
     def open_cache(self, sharing: int = 1) -> list[str]:
-        """Keeps decoded images, if the recipe says so; see `vertebra.data.open_cache.open_cache`.
+        """Keeps decoded images, if `train.cache` is set; see `vertebra.data.open_cache.open_cache`.
 
         Args:
             sharing: training processes on this machine.

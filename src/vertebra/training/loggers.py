@@ -137,7 +137,7 @@ class RunLoggers(pl.Callback):
                 ids[name] = LOGGERS[name].run_id(logger) or self.folder.name
             except Exception as error:
                 raise ConfigError(
-                    f"train.log: {name} cannot start ({_problem(error)}); leave it out, or mend it and try again"
+                    f"train.log: {name} cannot start ({_problem(error)}); leave it out, or fix it and try again"
                 ) from error
         if self.loggers:
             self.record["log"] = ids

@@ -1,4 +1,4 @@
-"""The images and targets of a step whose loss was not finite, saved so that one can look at them."""
+"""The images and targets of a step whose loss was not finite, saved for inspection."""
 
 from __future__ import annotations
 

@@ -20,6 +20,6 @@ def prediction_pictures(model: VisionModel, images: list[Path], count: int) -> l
         return []
     chosen = [images[row] for row in spread(len(images), count)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ImageRangeWarning)  # the run has told it
+        warnings.simplefilter("ignore", ImageRangeWarning)  # the run has printed it
         results = Predictor(model, batch_size=4, skip_unreadable=True).predict(chosen)
     return [prediction.draw() for result in results for _, prediction in result.items()]

@@ -38,7 +38,7 @@ def resolved_config(config: Config) -> ResolvedConfig:
 
 
 def recorded_config(raw: Mapping[str, Any], where: str) -> ResolvedConfig:
-    """The config of a run as the run has written it, also one of an older version, which froze no backbone and did not say so.
+    """The config of a run as the run has written it, or an older version without the entry of freezing, which froze nothing.
 
     Args:
         raw: the config as plain values.

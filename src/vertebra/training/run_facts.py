@@ -76,6 +76,7 @@ def run_facts(folder: Path, info: ModelInfo, kept: BestWeights | None = None) ->
         monitor=kept.best.name if kept is not None and kept.best is not None else "",
         metrics=metric_facts(info),
         tasks={name: task for name, (task, _) in info.branches.items()},
+        choices=record.get("choices", []),
     )
 
 

@@ -1,4 +1,4 @@
-"""The runs in a folder, as far as their files tell. Nothing here loads torch, and a damaged run does not end the list."""
+"""The runs in a folder, read from their files. Nothing here loads torch, and a damaged run does not end the list."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def is_run_folder(folder: Path) -> bool:
 
 
 def summarize_run(folder: Path) -> RunSummary:
-    """What the files of a run folder tell about the run."""
+    """The facts about a run in the files of its folder."""
     problems: list[str] = []
     record: Mapping[str, Any] = _read(problems, RECORD, lambda: _some(read_record(folder))) or {}
     config: Mapping[str, Any] = _read(problems, CONFIG, lambda: _read_config(folder)) or {}

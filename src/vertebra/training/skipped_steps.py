@@ -67,7 +67,7 @@ class SkippedSteps:
             files = ", ".join(str(origin.path) for micro in first.batches for origin in micro.origins[:2])
             raise RunError(
                 f"{what} was not finite in ten steps in a row (the first, step {first.number}, with {files}, …"
-                f"{self._save_batch(first, process)}); look for broken labels with 'vertebra data check', or start a new run with "
+                f"{self._save_batch(first, process)}); check the labels with 'vertebra data check', or start a new run with "
                 "a lower train.lr"
             )
 

@@ -1,4 +1,4 @@
-"""One trial of tuning: a training run that reports its score after each evaluation, and stops where it is told to."""
+"""One trial of tuning: a training run that reports its score after each evaluation, and stops when the study prunes it."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_a_wrong_reading_is_told() -> None:
     boxes, sizes = fake_boxes(200, 0, "pixel xywh")
     message = convention_mismatch(boxes, sizes, "pixel xyxy")
     assert message is not None and message.startswith(
-        "looks like pixel xywh (fits 100.0% of the boxes), but is read as pixel xyxy, which puts "
+        "seems to be pixel xywh (fits 100.0% of the boxes), but is read as pixel xyxy, which puts "
     )
     assert convention_mismatch(boxes, sizes, "pixel xywh") is None
     with pytest.raises(ValueError, match="'xyxy' is no box convention; there are: pixel xyxy"):

@@ -1,4 +1,4 @@
-"""Mended copies: what they change, and that a check of them is content."""
+"""Corrected copies: what they change, and that a check of them is content."""
 
 from __future__ import annotations
 

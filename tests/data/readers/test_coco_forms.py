@@ -132,7 +132,7 @@ def test_shares_of_the_image_are_refused(coco: Make) -> None:
     content["categories"][0]["keypoints"] = ["a", "b"]
     path.write_text(json.dumps(content))
     for task, noun in (("detect", "boxes"), ("segment", "outlines"), ("keypoints", "points")):
-        with pytest.raises(DataError, match=f"all {noun} are from 0 to 1; these look like shares of the image"):
+        with pytest.raises(DataError, match=f"all {noun} are from 0 to 1; these seem to be shares of the image"):
             open_data(path, task, "train")
     for task in ("detect", "segment"):  # a small object is one
         boxes = [one(10, 7, [0, 0, 1, 1], segmentation=[[0, 0, 1, 0, 1, 1, 0, 1]])]

@@ -140,6 +140,17 @@ def test_subsets_are_splits(tmp_path: Path) -> None:
     assert len(open_data(tmp_path, "detect", "val", format="cvat")) == 1
 
 
+def test_a_track_without_a_sound_shape_and_frames_without_an_image(tmp_path: Path) -> None:
+    file = video(tmp_path, track(moment(0)), track(moment(1, (2, 3, "x", 9)), number=1), frames=4)
+    (tmp_path / "images" / "frame_000003.PNG").unlink()
+    read = load(tmp_path, "cvat")
+    assert read.objects.rows.tolist() == [0, 1, 2], file
+    assert notes(read) == [
+        "1 frame of the task without an image was left out",
+        "1 annotation without a frame or finite coordinates was dropped: annotations.xml",
+    ]
+
+
 def test_every_frame_of_a_track(tmp_path: Path) -> None:
     video(tmp_path, track(moment(1), moment(2, (4, 3, 10, 9), keyframe=0), moment(3, (4, 3, 10, 9), outside=1)))
     read = load(tmp_path, "cvat")

@@ -71,6 +71,7 @@ def test_a_class_without_images_and_images_without_a_class(class_folders: Make, 
     index = open_data(root, "classify", "train")
     assert len(index) == 2
     assert [str(note) for note in index.notes] == [
+        "1 file of a class folder that is no image was left out: notes.txt",
         "1 image beside the class folders was left out: loose.png",
         "1 class that no image has was kept: dog",
     ]

@@ -125,7 +125,7 @@ def test_a_few_colors_without_names(tmp_path: Path, draw_image: Make) -> None:
 def test_many_colors_without_names_are_refused(tmp_path: Path, draw_image: Make) -> None:
     root = colored(tmp_path, draw_image, 0, 1, 2, suffix="jpg")
     with pytest.raises(
-        DataError, match=r"color pictures of \d+ colors, which nobody named.*class_dict\.csv: name,r,g,b; they look"
+        DataError, match=r"color pictures of \d+ colors, which nobody named.*class_dict\.csv: name,r,g,b; they seem"
     ):
         open_data(root, "segment", "train")
 

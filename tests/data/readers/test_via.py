@@ -218,11 +218,27 @@ def test_a_project_of_version_3(tmp_path: Path) -> None:
     assert [(row, read.category_names[label]) for row, label in read.labels.tolist()] == [(0, "sun")]
     assert notes(read) == [
         "1 file of a project that is no image, as a video, was left out: clip.mp4",
+        "1 annotation of a video, or of a view without an image, was left out: clip.mp4",
         "1 image without a region was kept as images with nothing in them: c.png",
         "1 region drawn as point, without an area, was left out: a.png",
         "1 annotation without finite coordinates of a known shape was dropped: a.png",
     ]
     assert len(open_data(tmp_path, "detect", "train")) == 2
+
+
+def test_views_of_several_files_are_counted(tmp_path: Path) -> None:
+    regions: list[tuple[str, list[float], dict[str, str]]] = [("a.png", [2, 2, 3, 5, 6], {"1": "0"})]
+    regions += [("b.png", [2, 2, 3, 5, 6], {"1": "0"})] * 2
+    views = {"7": {"fid_list": [0]}, "8": {"fid_list": [0, 1]}, "9": {"fid_list": [2]}}
+    draw(tmp_path, ["a.png", "b.png", "c.png"])
+    write_json(tmp_path / "via3.json", project_3(regions, ["a.png", "b.png", "c.png"], view=views))
+    read = load(tmp_path, "via")
+    assert [read.path(row).name for row in range(len(read))] == ["a.png", "c.png"] and names(read) == ["dog"]
+    assert notes(read) == [
+        "2 annotations of a view of several files were left out: a.png + b.png",
+        "1 image that is annotated in views of several files only was left out: b.png",
+        "1 image without a region was kept as images with nothing in them: c.png",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,7 @@ def test_name_spaces_are_passed_over(tmp_path: Path, draw_image: Make) -> None:
 def test_bare_ampersands_are_counted(tmp_path: Path, draw_image: Make) -> None:
     index = open_data(ten(tmp_path, draw_image, lambda _, text: text.replace("dog", "nut & bolt")), "detect", "train")
     assert index.labels["detect"].classes == ("nut & bolt",)
-    assert texts(index) == [
-        "10 annotation files with a bare '&' were read as if it said '&amp;': 0.xml, 1.xml, 2.xml, …"
-    ]
+    assert texts(index) == ["10 annotation files with a bare '&' were read as '&amp;': 0.xml, 1.xml, 2.xml, …"]
     proper = open_data(
         ten(tmp_path, draw_image, lambda _, text: text.replace("dog", "a &lt; b &#38; c")), "detect", "train"
     )
@@ -291,6 +289,7 @@ def test_masks_of_objects_join_the_boxes(tmp_path: Path, draw_image: Make) -> No
         expected[2, 1] = False
         assert (drawn == expected).all()
     assert [str(note) for note in shapes.notes] == [
+        "3 object masks with the number of an object in the XML file whose box fits were taken for that object: a.png, c.png",
         "2 object masks whose number is not that of the object in the XML file were taken for the object whose box fits: b.png",
         "1 object mask that fits no box was left out: c.png",
     ]

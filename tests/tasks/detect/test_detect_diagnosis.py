@@ -106,17 +106,17 @@ def test_classification_goes_before_duplicate_and_location_before_classification
         (MISSED, [], 1 - 51 / 101),
     ],
 )
-def test_what_mending_each_kind_gives(kind: int, extra: list[Predicted], gained: float) -> None:
+def test_what_fixing_each_kind_gains(kind: int, extra: list[Predicted], gained: float) -> None:
     boxes = pairs((predicted((BOX, CAT, 0.92), *extra), true((BOX, CAT), (AWAY, CAT))))
     assert gains(boxes, box_errors(boxes), 2)[kind] == pytest.approx(gained)
 
 
-def test_mending_a_class_moves_the_box_to_the_right_class() -> None:
+def test_fixing_a_class_moves_the_box_to_the_right_class() -> None:
     boxes = pairs((predicted((BOX, CAT, 0.9), (AWAY, CAT, 0.8)), true((BOX, CAT), (AWAY, DOG))))
     assert gains(boxes, box_errors(boxes), 2)[CLASSIFICATION] == pytest.approx(0.5), "the dog's AP rises from 0 to 1"
 
 
-def test_of_two_errors_for_one_object_the_better_is_mended_and_the_other_removed() -> None:
+def test_of_two_errors_for_one_object_the_better_is_fixed_and_the_other_removed() -> None:
     rows = (predicted((LOOSE, CAT, 0.9), ((0, 0, 100, 30), CAT, 0.8)), true((BOX, CAT)))
     boxes = pairs(rows)
     assert gains(boxes, box_errors(boxes), 2)[LOCALIZATION] == pytest.approx(1)
@@ -205,7 +205,7 @@ def test_crowds_are_ignored() -> None:
     assert diagnosis.image_losses == pytest.approx([0, 0.5 / 1.5])
     assert list(diagnosis.image_texts) == ["no object, none predicted", "all 1 right"]
     assert block(diagnosis, Table, "Classes").rows[0][2] == 1 and not diagnosis.likely_wrong
-    assert not any(block(diagnosis, BarChart, "What mending").bars.values())
+    assert not any(block(diagnosis, BarChart, "What fixing").bars.values())
 
 
 def test_losses_and_texts_of_images() -> None:

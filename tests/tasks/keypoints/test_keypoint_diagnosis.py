@@ -13,6 +13,7 @@ from vertebra.tasks.diagnosis import BarChart, Diagnosis, LineChart, Table
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.types import KeypointPrediction
+from vertebra.tasks.keypoints.wrong_labels import exchanged_pairs
 
 SIGMA = 0.05
 LABELS = KeypointLabels(("mouse",), points=("left", "right", "tail"), flip_pairs=((0, 1),), sigmas=(SIGMA,) * 3)
@@ -84,16 +85,16 @@ def test_each_kind_of_error(kind: str, pose: np.ndarray) -> None:
     diagnosis = diagnose((predicted(pose, POSE + SHIFT), true(POSE, POSE + SHIFT)))
     counts = {row[0]: row[2] for row in block(diagnosis, Table, "Kinds of error").rows}
     assert counts == {name: int(name == kind) for name in counts} and len(counts) == 5
-    bars = block(diagnosis, BarChart, "What mending").bars
+    bars = block(diagnosis, BarChart, "What fixing").bars
     assert all((gain > 0) == (name == kind) for name, gain in bars.items()), bars
 
 
-def test_a_mended_point_keeps_its_offset_from_the_point_it_was_confused_with() -> None:
+def test_a_fixed_point_keeps_its_offset_from_the_point_it_was_confused_with() -> None:
     exact = diagnose((predicted(changed(0, POSE[1])), true(POSE)))
     near = diagnose((predicted(changed(0, POSE[1] + offset(0.6))), true(POSE)))
     # OKS rises from 2 / 3, right at 4 of 10 thresholds, to 1; or to (2 + 0.6) / 3, right at 8 of them
-    assert block(exact, BarChart, "What mending").bars["inversion"] == pytest.approx(60)
-    assert block(near, BarChart, "What mending").bars["inversion"] == pytest.approx(40)
+    assert block(exact, BarChart, "What fixing").bars["inversion"] == pytest.approx(60)
+    assert block(near, BarChart, "What fixing").bars["inversion"] == pytest.approx(40)
 
 
 def test_good_points_and_missed_objects_are_no_errors_of_points() -> None:
@@ -171,12 +172,24 @@ def test_exchanged_points() -> None:
     assert "Left and right exchanged" not in titles
 
 
+def test_any_two_points_may_be_exchanged_and_each_object_is_one_entry() -> None:
+    unknown = KeypointLabels(("mouse",), points=LABELS.points, flip_pairs=None)
+    (wrong,) = diagnose(
+        (predicted(POSE[[2, 1, 0]]), true(POSE)), (predicted(POSE), true(POSE)), labels=unknown
+    ).likely_wrong
+    assert wrong.image == 0 and wrong.text == "left and tail seem exchanged (0.90)"
+    distances = np.array([[9, 1, 9, 9], [1, 9, 9, 9], [9, 9, 9, 2], [9, 9, 0, 9.0]])
+    assert [pair[:2] for pair in exchanged_pairs(distances, 5)] == [(0, 1), (2, 3)]
+    assert [pair[:2] for pair in exchanged_pairs(distances, 19)] == []
+
+
 def test_a_confident_point_far_away_is_a_likely_wrong_label() -> None:
     good = (predicted(POSE, point_score=0.8), true(POSE))
     (wrong,) = diagnose(good, (predicted(MISS), true(POSE))).likely_wrong
     assert wrong.image == 1 and wrong.text == "tail is 85 px from its prediction (0.90)"
     assert wrong.confidence == pytest.approx(0.9, abs=1e-3)
-    assert not diagnose(good, (predicted(MISS, point_score=0.7), true(POSE))).likely_wrong
+    assert diagnose(good, (predicted(MISS, point_score=0.41), true(POSE))).likely_wrong
+    assert not diagnose(good, (predicted(MISS, point_score=0.39), true(POSE))).likely_wrong
     assert not diagnose(good, (predicted(JITTER), true(POSE))).likely_wrong
 
 

@@ -14,7 +14,6 @@ from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.boundary import boundary_distance, near_boundary
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.types import SegmentPrediction
-from vertebra.tasks.segment.wrong_labels import soft_minimum
 
 LABELS = SegmentLabels(("road", "car", "tree"))
 OVERLAPPING = SegmentLabels(("road", "car"), multilabel=True)
@@ -87,7 +86,7 @@ def test_exclusive_classes() -> None:
     mean = (road_iou + car_iou) / 3
     assert diagnosis.image_losses == pytest.approx([1 - mean])
     assert diagnosis.image_texts[0] == f"mean IoU {mean:.2f}; most: road taken for car (3.8% of the pixels)"
-    bars = block(diagnosis, BarChart, "What mending").bars
+    bars = block(diagnosis, BarChart, "What fixing").bars
     assert bars["boundary"] == pytest.approx(100 * ((370 / 380 + 376 / 390) / 3 - mean))
     assert bars["inside"] == pytest.approx(100 * ((361 / 380 + 376 / 399) / 3 - mean))
     assert bars["class not in the image"] == pytest.approx(100 * ((road_iou + 380 / 409 + 1) / 3 - mean))
@@ -106,15 +105,14 @@ def test_a_class_that_is_not_predicted() -> None:
 
 def test_probabilities_give_calibration_and_wrong_masks() -> None:
     good, wrong = stripes(), stripes()
-    wrong[5:15, 30:36] = 0  # 60 pixels of the mask are wrong, 12 of them not near their edge; the model knows
+    wrong[5:15, 30:36] = 0  # 60 pixels of the mask are wrong; the model predicts the right class there
+    wrong[17, 22:40] = 0  # a line is too thin for an entry
     sure = one_hot(stripes(), 3)
     diagnosis = diagnose([(good, good, sure), (good, wrong, sure)])
     (label,) = diagnosis.likely_wrong
-    assert label.image == 1 and label.text == "labeled road, predicted car on 1.5% of the pixels"
-    near = near_boundary(wrong, IGNORED, boundary_distance(wrong.shape))
-    values = np.where(good == wrong, 0.9, 0.05)[~near]
-    assert label.confidence == pytest.approx(1 - soft_minimum(values), abs=1e-6)
-    assert "ECE, 15 bins): 0.06" in block(diagnosis, LineChart, "Calibration").text
+    assert label.image == 1 and label.text == "labeled road, predicted car (0.90) on 7.5% of the pixels"
+    assert label.confidence == pytest.approx(1 - 0.05**0.075**0.3) and label.box == (30, 5, 36, 15)
+    assert "ECE, 15 bins): 0.051" in block(diagnosis, LineChart, "Calibration").text
     assert diagnosis.thresholds == {}
     without = diagnose([(good, good, None), (good, wrong, None)])
     assert [label.image for label in without.likely_wrong] == [1]
@@ -128,11 +126,27 @@ def test_a_doubtful_prediction_is_no_wrong_label() -> None:
     assert not diagnose([(good, good, one_hot(good, 3)), (good, wrong, unsure)]).likely_wrong
 
 
-def test_soft_minimum() -> None:
-    assert soft_minimum(np.array([0.4, 0.4])) == pytest.approx(0.4)
-    weights = np.exp([0, -5.0])
-    assert soft_minimum(np.array([0.1, 0.6])) == pytest.approx((weights * [0.1, 0.6]).sum() / weights.sum())
-    assert soft_minimum(np.zeros(0)) == 1
+def test_each_wrong_region_is_an_entry() -> None:
+    good, wrong = stripes(), stripes()
+    wrong[2:8, 24:30], wrong[10:18, 28:38] = 2, 0
+    listed = diagnose([(good, good, one_hot(good, 3)), (good, wrong, one_hot(good, 3))]).likely_wrong
+    assert {label.box: label.text.split(" (")[0] for label in listed} == {
+        (24, 2, 30, 8): "labeled tree, predicted car",
+        (28, 10, 38, 18): "labeled road, predicted car",
+    }
+
+
+def test_of_many_wrong_regions_the_outliers_are_entries() -> None:
+    good, images = stripes(), []
+    for image in range(30):  # the model is wrong in a region of each image, and sure of it in one of them
+        wrong = good.copy()
+        wrong[5:11, 30:36] = 0
+        given = 0.005 if image == 7 else 0.25 + 0.005 * image
+        unsure = one_hot(good, 3, 0.6)
+        unsure[:, 5:11, 30:36] = np.array([given, 0.99 - given, 0.01], dtype=np.float32)[:, None, None]
+        images.append((good, wrong, unsure))
+    (label,) = diagnose(images).likely_wrong
+    assert label.image == 7 and label.box == (30, 5, 36, 11)
 
 
 def layers(*masks: np.ndarray) -> np.ndarray:
@@ -159,7 +173,7 @@ def test_overlapping_classes() -> None:
     assert diagnosis.image_losses == pytest.approx([1 - (380 / 390 + 390 / 400) / 2])
     assert set(diagnosis.thresholds) == {"road", "car"} and 0.1 < diagnosis.thresholds["car"] < 0.81
     assert "Calibration (reliability diagram)" in [each.title for each in diagnosis.blocks]
-    assert block(diagnosis, BarChart, "What mending").bars["inside"] == pytest.approx(100 * diagnosis.image_losses[0])
+    assert block(diagnosis, BarChart, "What fixing").bars["inside"] == pytest.approx(100 * diagnosis.image_losses[0])
 
 
 def test_overlapping_kinds_and_wrong_masks() -> None:
@@ -173,7 +187,7 @@ def test_overlapping_kinds_and_wrong_masks() -> None:
     assert kinds == {"boundary": 0, "class not in the image": 1, "class not predicted": 0, "inside": 0}
     assert block(diagnosis, Matrix, "Confusion matrix").counts.tolist() == [[100, 0, 0], [0, 0, 0], [100, 0, 0]]
     (label,) = diagnosis.likely_wrong
-    assert label.image == 1 and label.text.startswith("labeled not road, predicted road on 6.2%")
+    assert label.image == 1 and label.text.startswith("labeled not road, predicted road (0.90) on 12.5%")
     swapped = diagnose([(layers(nothing, square) > 0, layers(square, nothing), None)], OVERLAPPING)
     kinds = {row[0]: row[2] for row in block(swapped, Table, "Kinds of error").rows}
     assert kinds["class not in the image"] == pytest.approx(0.5) and kinds["class not predicted"] == pytest.approx(

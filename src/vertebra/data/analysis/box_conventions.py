@@ -77,7 +77,7 @@ def box_convention(boxes: np.ndarray, sizes: np.ndarray) -> BoxReading:
 
 
 def convention_mismatch(boxes: np.ndarray, sizes: np.ndarray, read_as: str) -> str | None:
-    """A sentence where boxes follow another convention than that by which they are read, such as "looks like pixel xywh …".
+    """A sentence where boxes follow another convention than that by which they are read, such as "seems to be pixel xywh …".
 
     Args:
         boxes, sizes: as for `box_convention`.
@@ -92,7 +92,7 @@ def convention_mismatch(boxes: np.ndarray, sizes: np.ndarray, read_as: str) -> s
     if reading.verdict in (None, read_as):
         return None
     share = 1 - reading.fits[read_as]
-    return f"looks like {reading}, but is read as {read_as}, which puts {share:.1%} of them out of their images or without area"
+    return f"seems to be {reading}, but is read as {read_as}, which puts {share:.1%} of them out of their images or without area"
 
 
 def _fits(boxes: np.ndarray, sizes: np.ndarray, convention: str) -> np.ndarray:

@@ -13,7 +13,7 @@ STEPS = 2**16
 def noisy(pixels: np.ndarray, level: float, draw: np.random.Generator) -> np.ndarray:
     """An image with independent noise in each pixel and channel.
 
-    The noise is looked up in a table of whole gray levels, five times as fast as drawing floats; it is cut off at 4.3 standard
+    The noise is taken from a table of whole gray levels, five times as fast as drawing floats; it is cut off at 4.3 standard
     deviations.
 
     Args:

@@ -92,7 +92,7 @@ def _unusable(part: ScannedSplit) -> Iterator[Finding]:
 
 
 def sample_counts(index: Index, task: str) -> Mapping[str, int]:
-    """The samples of each class: objects, or images for classes of images; empty where only the images themselves would tell."""
+    """The samples of each class: objects, or images for classes of images; empty where only the images themselves show them."""
     strata, classes = index.strata(task), index.labels[task].classes
     if strata.ndim == 2:
         sums = strata[:, : len(classes)].sum(axis=0, dtype=np.int64)
@@ -117,7 +117,7 @@ def _same_images(train: Sequence[Source], val: Sequence[Source]) -> Iterator[Fin
         for name in np.intersect1d(one.index.images, other.index.images)
     ]
     if names:
-        cure = "the metrics of val then say how well train was learned by heart; give val images of its own"
+        cure = "the metrics of val then measure how well train was memorized; give val images of its own"
         yield Finding.of("leak", "warning", "image", "in train and in val", names, cure)
 
 

@@ -1,4 +1,4 @@
-"""Writes a mended copy of a data set: what a check found and what can be put right without a decision of the user."""
+"""Writes a corrected copy of a data set: what a check found and what can be put right without a decision of the user."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def fix_data(
     ignore_index: int | None = None,
     columns: Mapping[str, str] | None = None,
 ) -> list[Note]:
-    """Writes a mended copy of a data set; the data set itself does not change.
+    """Writes a corrected copy of a data set; the data set itself does not change.
 
     Images that cannot be read, or whose annotations are for another image, are left out, so are boxes without area or outside their
     image; boxes that reach out of it are clipped; annotations made for another size are brought over; an image that is also in
@@ -73,7 +73,7 @@ def fix_data(
     reader = all_readers()[data_set.format]
     if not isinstance(reader, AnnotationReader):
         raise DataError(
-            f"{path}: data sets of format '{reader.name}' cannot be mended; its reader gives no annotations as a whole"
+            f"{path}: data sets of format '{reader.name}' cannot be corrected; its reader gives no annotations as a whole"
         )
     opener = SplitOpener(data_set.path, data_set.format, tasks, options)
     annotations = reader.load_for(data_set.path, None, options, opener.kinds)
@@ -88,7 +88,7 @@ def fix_data(
 
 
 def written_format(annotations: Annotations, format: str) -> str:
-    """The format of the mended copy: that of the data set where it is written and holds all, or else one that does."""
+    """The format of the corrected copy: that of the data set where it is written and holds all, or else one that does."""
     kinds = annotations.kinds
     several = len(np.unique(annotations.labels[:, 0])) < len(annotations.labels)
     for writer in all_writers().values():

@@ -70,7 +70,7 @@ def missing_classes(classes: Mapping[str, Mapping[str, int]], task: str) -> Iter
         return
     unseen = [name for name, count in train.items() if count and not val.get(name)]
     if unseen:
-        cure = "the metrics say nothing about them; draw another split: vertebra data split"
+        cure = "the metrics do not cover them; draw another split: vertebra data split"
         which = "of train that val lacks"
         yield Finding.of("not_in_val", "warning", "class", which, unseen, cure, split="val", task=task)
     unlearned = [name for name, count in val.items() if count and not train.get(name)]

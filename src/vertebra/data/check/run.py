@@ -193,11 +193,11 @@ def _of_all_splits(findings: Sequence[Finding]) -> Iterator[Finding]:
 
 def _notes(opened: OpenedSplit) -> Iterator[Finding]:
     """The readers' notes, each once."""
-    told: set[str] = set()
+    reported: set[str] = set()
     for index in opened.indices.values():
         for note in index.notes:
-            if str(note) not in told and not (opened.name != "train" and note.which == "that no image has"):
-                told.add(str(note))
+            if str(note) not in reported and not (opened.name != "train" and note.which == "that no image has"):
+                reported.add(str(note))
                 yield replace(_of_note(note), split=opened.name)
 
 

@@ -170,7 +170,7 @@ def scan(
 
     Args:
         rows: (m,) int64, some images only; None for all.
-        step: is told the number of images read so far that are new.
+        step: gets the number of images read so far that are new.
     """
     chosen = np.arange(len(opened)) if rows is None else rows
     facts: list[ImageFacts] = []
@@ -206,7 +206,7 @@ def _facts(opened: OpenedSplit, row: int, numbers: RangeUse) -> ImageFacts:
 
 
 def _ambiguous(path: Path, deep: bool, numbers: RangeUse) -> str:
-    """Counts the image, and says why the range of its numbers is not known; empty if it is."""
+    """Counts the image, and returns why the range of its numbers is not known; empty if it is known."""
     if not deep:
         numbers.add_image()
         return ""

@@ -31,7 +31,7 @@ from vertebra.data.readers.voc import VocReader
 from vertebra.data.readers.yolo import YoloReader
 from vertebra.errors import ConfigError
 
-# in the order of detection: a folder with images and masks also looks like class folders
+# in the order of detection: a folder with images and masks also passes for class folders
 READERS: tuple[Reader, ...] = (
     TarShardReader(),
     HfReader(),
@@ -56,7 +56,7 @@ ENTRY_POINTS = "vertebra.readers"
 
 @cache
 def all_readers() -> Mapping[str, Reader]:
-    """All readers by name, in the order of detection: those of installed packages first, since their formats may also look like
+    """All readers by name, in the order of detection: those of installed packages first, since their formats may also pass for
     class folders of images. Entry points are read once.
 
     Raises:

@@ -30,7 +30,7 @@ def celeba_table(file: Path, head: bool) -> Table | None:
     if len(body) < len(lines) - 1:
         notes.append(Note.of("row", f"of {file.name} of another length", "dropped", [], len(lines) - 1 - len(body)))
     if not head and int(first[:18]) != len(body):
-        notes.append(Note.of("row", f"in {file.name}, whose first line says {first[:18]},", "read", [], len(body)))
+        notes.append(Note.of("row", f"in {file.name}, whose first line is {first[:18]},", "read", [], len(body)))
     return Table(file, names, [list(column) for column in zip(*body, strict=True)], notes)
 
 

@@ -84,7 +84,7 @@ def _annotations(file: Path, folder: Path) -> Annotations:
 
 
 def _key(annotations: Annotations, content: str) -> str:
-    """A hash of the file's content, where that is known, and of the files that its names stand for."""
+    """A hash of the file's content, where that is known, and of the files that its names refer to."""
     if not content:
         return ""
     of_paths = hashlib.sha256(annotations.images.tobytes())

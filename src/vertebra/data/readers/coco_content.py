@@ -1,4 +1,4 @@
-"""All that a COCO file says, before its images are looked for."""
+"""All that a COCO file holds, before its images are searched for."""
 
 from __future__ import annotations
 

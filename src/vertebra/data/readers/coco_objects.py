@@ -40,7 +40,7 @@ def coco_objects(
     owners = [names[row] for row in rows.tolist()]
     points, offsets = _points(entries, owners, notes)
     attributes = tuple(entry.attributes for entry in entries)
-    has_attributes = any(isinstance(value, Mapping) and value for value in attributes)
+    has_attributes = any(isinstance(value, Mapping) and value for value in attributes if value)
     ids = tuple(entry.id for entry in entries)
     return Objects(
         rows=rows,

@@ -126,7 +126,7 @@ def _object(mark: Mapping[str, Any], name: str, problems: Problems) -> ToolObjec
 
 
 def _scale_fractions(images: Sequence[ToolImage], paths: Sequence[str], root: Path, problems: Problems) -> None:
-    """Boxes that are all within 0..1 are taken as shares of their image, since a file does not tell its units."""
+    """Boxes that are all within 0..1 are taken as shares of their image, since a file does not name its units."""
     boxes = np.array([one.box for image in images for one in image.objects], dtype=np.float64).reshape(-1, 4)
     sides = boxes[:, 2:] - boxes[:, :2]
     if not len(boxes) or boxes.max() > 1 or boxes.min() < 0 or sides.max() <= 0:

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations
 from vertebra.annotations.values import whole_number
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.cvat_files import CvatFile, is_cvat, read_cvat
+from vertebra.data.readers.cvat_files import CvatFile, count_of, is_cvat, read_cvat
 from vertebra.data.readers.cvat_shapes import tool_object
 from vertebra.data.readers.cvat_tracks import shapes_by_frame
 from vertebra.data.readers.files import is_image
@@ -113,6 +114,10 @@ def _images(content: CvatFile, file: Path, root: Path, problems: Problems) -> tu
             entry.name, size=entry.size, id=whole_number(entry.id), split=_split(entry.subset, file, root)
         )
         image.labels = [tag for tag in entry.tags if tag]
+        for _ in range(len(entry.tags) - len(image.labels)):
+            problems.add("tag", "without a label", "dropped", entry.name)
+        for kind in entry.unknown:
+            problems.add("element", f"of an unknown kind, <{kind[:40]}>,", "left out", entry.name)
         groups: dict[object, list[ToolObject]] = {}
         for index, (label, shape) in enumerate(entry.shapes):
             one = tool_object(shape, label, entry.name, problems)
@@ -160,6 +165,10 @@ def _video(content: CvatFile, file: Path, root: Path, problems: Problems) -> tup
         shapes = [shape for shape in track.shapes if shape is not None]
         for _ in range(len(track.shapes) - len(shapes)):
             problems.drop("without a frame or finite coordinates", name)
+        for _ in range(len(shapes) - len({shape.frame for shape in shapes})):
+            problems.drop("of a track that has a later one on the same frame", name)
+        for kind in track.unknown:
+            problems.add("element", f"of an unknown kind, <{kind[:40]}>,", "left out", name)
         for frame, shape in shapes_by_frame(shapes, list(frames)):
             one = tool_object(shape, track.label, images[frame].name, problems)
             if one is not None:
@@ -184,9 +193,12 @@ def _frames(content: CvatFile, file: Path, root: Path, subset: str, problems: Pr
             }
             for frame in sorted(set(numbered) - set(used)):
                 problems.add("image", "beside the frames of the task", "left out", numbered[frame])
+            if content.frames and count_of(content.frames) > len(used):
+                missing = count_of(content.frames) - len(used)
+                problems.noted.append(Note.of("frame", "of the task without an image", "left out", [], missing))
             return _paths(used, prefix)
     for prefix, names in zip(prefixes, listed, strict=True):
-        if names and len(names) == len(content.frames):
+        if names and len(names) == count_of(content.frames):
             problems.add(
                 "video", "whose frames have other names than CVAT's", "matched in the order of names", file.name
             )

@@ -24,6 +24,7 @@ class CvatTrack:
     subset: str
     task: str
     shapes: list[CvatShape | None] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -34,6 +35,7 @@ class CvatImage:
     subset: str
     shapes: list[tuple[str, CvatShape | None]]
     tags: list[str]
+    unknown: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -42,7 +44,7 @@ class CvatFile:
 
     Attributes:
         categories: the labels, with the points of skeletons.
-        frames: the numbers of a task's frames; empty if the file does not tell.
+        frames: the numbers of a task's frames; empty if the file does not have them.
         size: (height, width) of a video.
         video: its file.
     """
@@ -73,12 +75,19 @@ def read_cvat(file: Path) -> CvatFile:
             tags = [one.get("label", "") for one in part if one.tag == "tag"]
             size = size_of(part.get("height"), part.get("width"))
             image = CvatImage(part.get("name", ""), part.get("id", ""), size, part.get("subset", ""), shapes, tags)
+            image.unknown = [one.tag for one in part if one.tag not in (*KINDS, "tag")]
             content.images.append(image)
         elif part.tag == "track":
             track = CvatTrack(part.get("label", ""), part.get("subset", ""), part.get("task_id", ""))
             track.shapes = [parse_shape(one) for one in part if one.tag in KINDS]
+            track.unknown = [one.tag for one in part if one.tag not in KINDS]
             content.tracks.append(track)
     return content
+
+
+def count_of(frames: range) -> int:
+    """How many frames there are, of a range that may be longer than `len` allows."""
+    return max(0, -(-(frames.stop - frames.start) // frames.step))
 
 
 def _read_meta(meta: ElementTree.Element, content: CvatFile) -> None:

@@ -21,6 +21,8 @@ def shapes_by_frame(shapes: Sequence[CvatShape], frames: Sequence[int]) -> Itera
         frames: numbers of the frames of the task, ascending.
     """
     ordered = list({shape.frame: shape for shape in sorted(shapes, key=lambda one: one.frame)}.values())
+    if not ordered:
+        return
     numbers = np.asarray(frames, dtype=np.int64)
     firsts = np.searchsorted(numbers, [shape.frame for shape in ordered])
     lasts = [*firsts[1:].tolist(), len(numbers)]

@@ -195,7 +195,11 @@ def _skeleton(root: Path, points: Sequence[str], notes: list[Note]) -> tuple[tup
         return ()
     number = {name: index for index, name in enumerate(points)}
     pairs = content.get("skeleton") if isinstance(content, dict) else None
-    listed = [pair for pair in pairs or () if isinstance(pair, list) and all(isinstance(name, str) for name in pair)]
+    listed = [
+        pair
+        for pair in (pairs if isinstance(pairs, list) else ())
+        if isinstance(pair, list) and all(isinstance(name, str) for name in pair)
+    ]
     chains = [[number[name] for name in pair if name in number] for pair in listed]
     return tuple((a, b) for chain in chains for a, b in itertools.pairwise(chain) if a != b)
 

@@ -158,7 +158,7 @@ def _h5(file: Path) -> tuple[dict[str, list[str]], list[list[Any]], int, int]:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Loads numbers, text and lists only: PyTables unpickles what a file says, which otherwise could run any code."""
+    """Loads numbers, text and lists only: PyTables unpickles what a file holds, which otherwise could run any code."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Refuses all classes and functions."""
@@ -166,7 +166,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _PlainPickle:
-    """Stands for the module `pickle` in PyTables."""
+    """Replaces the module `pickle` in PyTables."""
 
     UnpicklingError = pickle.UnpicklingError
 

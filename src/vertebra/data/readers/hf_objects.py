@@ -62,6 +62,8 @@ def _entries(cell: Any, image: str, problems: Problems) -> Sequence[Mapping[str,
     if cell is None:
         return []
     if isinstance(cell, list):
+        for _ in (entry for entry in cell if not isinstance(entry, Mapping)):
+            problems.drop("without values", image)
         return [entry for entry in cell if isinstance(entry, Mapping)]
     lists = {name: values for name, values in cell.items() if isinstance(values, list)}
     count = len(lists.get("bbox", ()))

@@ -7,7 +7,7 @@ Images in folders below a class folder have its class, too. Folders that are pla
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vertebra.annotations.builder import AnnotationBuilder
@@ -24,6 +24,7 @@ from vertebra.data.readers.files import (
     has_yolo_labels,
     images_below,
     is_image,
+    walk,
 )
 from vertebra.data.readers.mask_files import BESIDE
 from vertebra.data.splits import split_of
@@ -41,6 +42,7 @@ OTHER_WORDS = frozenset(
         ),
     )
 )
+SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
@@ -109,6 +111,7 @@ class ImageFolderReader(AnnotationReader):
             files = {inner.name: images_below(inner) for inner in folders_in(folder)}
             if not any(files.values()):
                 raise DataError(f"{folder}: no image in its class folders {', '.join(files)}")
+            builder.notes += _not_images([inner for inner in folders_in(folder) if listed[inner.name] >= 0])
             for name, images in files.items():
                 if listed[name] < 0:
                     skipped[name] = skipped.get(name, 0) + len(images)
@@ -118,7 +121,7 @@ class ImageFolderReader(AnnotationReader):
                     builder.label(builder.image(image.relative_to(path).as_posix(), split=code), name)
             builder.notes += _loose(folder)
         builder.notes[:0] = left_out(skipped, "image")
-        builder.notes += _entered(path, parts)
+        builder.notes += [*_entered(path, parts), *(_loose(path) if parts else [])]
         return builder.build()
 
 
@@ -126,6 +129,18 @@ def _loose(folder: Path) -> list[Note]:
     """A note about images beside the class folders."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_file() and is_image(entry.name))
     return [Note.of("image", "beside the class folders", "left out", names)] if names else []
+
+
+def _not_images(folders: Sequence[Path]) -> list[Note]:
+    """A note about files in class folders that are no images, as those of formats that are not read."""
+    names = [
+        name
+        for folder in folders
+        for _, _, files in walk(folder)
+        for name in files
+        if not (is_image(name) or name.startswith(".") or name.lower() in SYSTEM_FILES)
+    ]
+    return [Note.of("file", "of a class folder that is no image", "left out", sorted(names))] if names else []
 
 
 def _entered(path: Path, parts: Mapping[str, Path]) -> list[Note]:

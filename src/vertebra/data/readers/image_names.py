@@ -74,7 +74,7 @@ def resolve_images(
         where: the annotation file, for messages.
         notes: gets new notes.
         noun: what the files are, in the singular.
-        anywhere: whether the ends of paths are looked for in all folders below.
+        anywhere: whether the ends of paths are searched in all folders below.
 
     Returns:
         The path of each image relative to the root, with forward slashes; "" for a missing one.
@@ -121,7 +121,7 @@ class _Search:
             notes.append(Note.of(self.noun, which, done, [self.names[number] for number in numbers]))
 
     def match(self, change: Callable[[str], str], folded: bool) -> list[int]:
-        """Looks for the names without a file in all folders; the numbers of those that are there.
+        """Searches for the names without a file in all folders; the numbers of those that are there.
 
         Args:
             change: rewrites a name first.

@@ -63,7 +63,7 @@ def _of_png(head: bytes) -> tuple[int, int] | None:
     if head[12:16] != b"IHDR":
         return None
     at = 8
-    while True:  # EXIF data stand before the pixels
+    while True:  # EXIF data are before the pixels
         length, kind = struct.unpack_from(">I4s", head, at)
         if kind in _TAGS:
             return None

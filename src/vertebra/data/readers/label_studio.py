@@ -117,10 +117,11 @@ def _task(entry: Mapping[str, Any], file: str, problems: Problems) -> _Task | No
         return None
     task_id = whole_number(entry.get("id"))
     if "data" not in entry:
-        return _Task(image, list(_minimal_results(entry)), task_id)
+        return _Task(image, list(_minimal_results(entry, image, problems)), task_id)
     annotations = entry.get("annotations", entry.get("completions"))
-    listed = [one for one in annotations if isinstance(one, dict)] if isinstance(annotations, list) else []
-    valid = [one for one in listed if not flag(one.get("was_cancelled")) and isinstance(one.get("result"), list)]
+    valid = _valid(annotations if isinstance(annotations, list) else [], image, problems)
+    if entry.get("predictions"):
+        problems.add("task", "with predictions", "read without them", image)
     if not valid:
         return _Task(image, None, task_id)
     dates = [text(one.get("created_at")) for one in valid]
@@ -128,6 +129,19 @@ def _task(entry: Mapping[str, Any], file: str, problems: Problems) -> _Task | No
     for _ in range(len(valid) - 1):
         problems.add("annotation", "of a task with a later one", "left out", image)
     return _Task(image, valid[last]["result"], task_id)
+
+
+def _valid(annotations: Sequence[Any], image: str, problems: Problems) -> list[Mapping[str, Any]]:
+    """The annotations with results that nobody cancelled."""
+    valid: list[Mapping[str, Any]] = []
+    for one in annotations:
+        if not isinstance(one, dict) or not isinstance(one.get("result"), list):
+            problems.add("annotation", "without a list of results", "dropped", image)
+        elif flag(one.get("was_cancelled")):
+            problems.add("annotation", "that was cancelled", "left out", image)
+        else:
+            valid.append(one)
+    return valid
 
 
 def _image_value(data: Mapping[str, Any]) -> str:
@@ -153,11 +167,13 @@ def _file_name(value: str) -> str:
     return value
 
 
-def _minimal_results(entry: Mapping[str, Any]) -> Iterator[Any]:
+def _minimal_results(entry: Mapping[str, Any], image: str, problems: Problems) -> Iterator[Any]:
     """The results in an entry of JSON_MIN: lists of shapes, and choices."""
-    for value in entry.values():
+    for key, value in entry.items():
         if isinstance(value, list):
             yield from ({"value": one, **one} for one in value if isinstance(one, dict))
+            for _ in (one for one in value if not isinstance(one, dict)):
+                problems.add("value", f"of '{key[:40]}' that is no shape", "left out", image)
         elif isinstance(value, dict) and "choices" in value:
             yield {"type": "choices", "value": value}
     for key in _CHOICE_KEYS:

@@ -23,6 +23,15 @@ from vertebra.data.readers.tool_objects import (
 
 ANONYMOUS = "object"  # the class of points without an object
 LABELS = ("rectanglelabels", "polygonlabels", "keypointlabels", "brushlabels", "ellipselabels", "labels")
+SHAPES = (
+    "rectangle",
+    "polygon",
+    "keypoint",
+    "brush",
+    "ellipse",
+    *LABELS,
+)  # types of results that a region has one of, or two
+OF_REGIONS = ("textarea", "number", "rating", "taxonomy", "datetime")  # types of results about a region
 _GEOMETRY = ("x", "points", "rle", "vertices")
 
 
@@ -52,7 +61,7 @@ def image_of_results(name: str, results: Sequence[Any], problems: Problems) -> T
             ]
         elif drawn and "choices" in value:
             attributes.setdefault(region, {})[text(entry.get("from_name")) or "choices"] = value["choices"]
-        elif drawn and region not in regions:
+        elif drawn and region not in regions and text(entry.get("type")) not in OF_REGIONS:
             regions.add(region)
             image.size = size_of(entry.get("original_height"), entry.get("original_width")) or image.size
             one = _object(entry, labels.get(region, []), image, problems)
@@ -60,11 +69,13 @@ def image_of_results(name: str, results: Sequence[Any], problems: Problems) -> T
                 points.append((text(entry.get("parentID")), one))
             elif one is not None:
                 objects[region] = one
-        elif not drawn:
+        elif not drawn or text(entry.get("type")) not in SHAPES:
             problems.add("result", f"of type {text(entry.get('type'))[:40] or 'unknown'}", "left out", name)
     for region, values in attributes.items():
         if region in objects:
             objects[region].attributes |= values
+        else:
+            problems.add("choice", "of a region that is not read", "left out", name)
     image.objects = list(objects.values())
     _set_points(image, objects, points, problems)
     encode_masks(image, problems)
@@ -76,7 +87,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _labels_by_region(entries: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """The labels of each region, which may stand in a result of their own."""
+    """The labels of each region, which may be in a separate result."""
     labels: dict[str, list[str]] = {}
     for index, entry in enumerate(entries):
         region = text(entry.get("id")) or f"number {index}"

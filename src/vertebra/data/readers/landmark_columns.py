@@ -13,7 +13,7 @@ _LAST = re.compile(r"(.*?)[\s_.\-]*(x|y|v|visible|visibility)", re.IGNORECASE | 
 _FIRST = re.compile(r"(x|y|v|visible|visibility)[\s_.\-]*(.*)", re.IGNORECASE | re.DOTALL)
 ALONE = "point"  # name of the point in columns x and y
 FEWEST_NUMBERED = 3  # pairs x1, y1, x2, y2 are a box
-LOOKED_AT = 200
+SAMPLED = 200
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _box_columns(titles: Sequence[str]) -> set[int]:
 
 
 def _numeric(table: Table, column: int) -> bool:
-    texts = [text for text in map(cell_text, table.columns[column][:LOOKED_AT]) if text]
+    texts = [text for text in map(cell_text, table.columns[column][:SAMPLED]) if text]
     try:
         list(map(float, texts))
     except ValueError:
@@ -100,5 +100,5 @@ def _alternating(table: Table) -> PointColumns | None:
 
 def _are_bits(table: Table, columns: Sequence[int]) -> bool:
     """Whether columns hold only 0 and 1, as those of classes do."""
-    texts = {cell_text(cell) for number in columns for cell in table.columns[number][:LOOKED_AT]}
+    texts = {cell_text(cell) for number in columns for cell in table.columns[number][:SAMPLED]}
     return texts <= {"", "0", "1", "-1"}

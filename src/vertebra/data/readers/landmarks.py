@@ -220,7 +220,11 @@ def _points(table: Table, columns: PointColumns, notes: list[Note]) -> np.ndarra
     x = np.stack([numeric_cells(table, column) for column in columns.x], axis=1)
     y = np.stack([numeric_cells(table, column) for column in columns.y], axis=1)
     known = np.isfinite(x) & np.isfinite(y) & (np.abs(x) < 1e9) & (np.abs(y) < 1e9)
-    empty = np.stack([[cell_text(cell) == "" for cell in table.columns[column]] for column in columns.x], axis=1)
+    without_x, without_y = (
+        np.stack([[cell_text(cell) == "" for cell in table.columns[column]] for column in axis], axis=1)
+        for axis in (columns.x, columns.y)
+    )
+    empty = without_x & without_y
     negative = known & ((x < 0) & (y < 0))
     zero = known & (x == 0) & (y == 0)
     for wrong, which in (

@@ -69,7 +69,7 @@ def _unnamed(root: Path, sample: MaskSample, options: ReadOptions, notes: list[N
     colors = sorted(sample.colors)
     if len(colors) > FEW:
         loss = (
-            "they look saved with loss; save them as PNG"
+            "they seem to be saved with loss; save them as PNG"
             if sample.lossy
             else "if they were saved with loss, save them as PNG"
         )
@@ -128,7 +128,7 @@ def _check(sample: MaskSample, position: dict[int, int]) -> None:
         return
     shown = ", ".join(f"({code >> 16}, {code >> 8 & 255}, {code & 255})" for code in unknown[:3])
     more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
-    loss = "; these look like masks saved with loss, save them as PNG" if len(unknown) > FEW else ""
+    loss = "; these seem to be masks saved with loss, save them as PNG" if len(unknown) > FEW else ""
     raise DataError(
         f"{sample.color_file[unknown[0]]}: pixels of the color {shown}{more}, which is that of no class; name its class{loss}"
     )

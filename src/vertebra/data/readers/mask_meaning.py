@@ -135,8 +135,8 @@ def _softened(
     if (stray and sample.lossy) or (found is not None and classes):
         first = sample.file_of[stray[0]]
         raise DataError(
-            f"{first}: {describe_values(np.array(stray))}; these look like masks saved with loss (as JPEG, or resized with "
-            f"soft edges), in which class numbers are not to be told apart; save them as PNG with whole numbers, "
+            f"{first}: {describe_values(np.array(stray))}; these seem to be masks saved with loss (as JPEG, or resized with "
+            f"soft edges), in which class numbers cannot be distinguished; save them as PNG with whole numbers, "
             f"or name two classes for masks of 0 and 255 (here: {len(names)})"
         )
     return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -56,10 +56,12 @@ class MaskObjects:
     Attributes:
         masks: by split; the key is "" without splits.
         classes: whether each mask is of a class, not of an object.
+        unmatched: the names of masks without an image, by split.
     """
 
     masks: Mapping[str, Masks]
     classes: bool
+    unmatched: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def find_objects(path: Path) -> MaskObjects | None:
@@ -75,7 +77,8 @@ def find_objects(path: Path) -> MaskObjects | None:
         masks = {split: pair(images, folder) for split, (images, folder) in parallel.items()}
         if masks and all(masks.values()):
             named = {name for part in masks.values() for _, entries in part for name, _ in entries}
-            return MaskObjects(masks, classes or named != {""}) if len(named) <= MOST_CLASSES else None
+            unmatched = {split: _unmatched(parallel[split][1], part) for split, part in masks.items()}
+            return MaskObjects(masks, classes or named != {""}, unmatched) if len(named) <= MOST_CLASSES else None
     return None
 
 
@@ -116,16 +119,25 @@ def object_annotations(path: Path, objects: MaskObjects, split: str | None, opti
     annotations = builder.build()
     if damaged and not len(annotations.objects):
         raise damaged[0]
-    for which, files in (
-        ("that cannot be read", [str(e).partition(":")[0].rpartition("/")[2] for e in damaged]),
-        ("without a pixel", empty),
+    bare = [image.name for masks in parts.values() for image, entries in masks if not entries]
+    for noun, which, done, files in (
+        ("mask", "that cannot be read", "dropped", [str(e).partition(":")[0].rpartition("/")[2] for e in damaged]),
+        ("mask", "without a pixel", "left out", empty),
+        ("mask", "without an image", "left out", [name for part in parts for name in objects.unmatched.get(part, ())]),
+        ("image", "without a mask", "kept as images with nothing in them", bare),
     ):
         if files:
-            annotations.notes.append(Note.of("mask", which, "dropped" if "read" in which else "left out", files))
+            annotations.notes.append(Note.of(noun, which, done, files))
     if objects.classes:
         count = len(annotations.objects)
         annotations.notes.append(Note.of("mask", "of one class each", "joined with the others of its image", [], count))
     return annotations
+
+
+def _unmatched(folder: Path, masks: Masks) -> list[str]:
+    """The names of the masks in a folder that are of no image."""
+    used = {file for _, entries in masks for _, file in entries}
+    return sorted(file.relative_to(folder).as_posix() for file in masks_below(folder) if file not in used)
 
 
 def _object_name(options: ReadOptions) -> str:

@@ -14,7 +14,7 @@ from vertebra.preprocess.image_files import open_image
 from vertebra.preprocess.raw_images import ORIENTATION
 
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that exchange height and width
-LOOKED_AT = 200  # images that tell whether any is turned
+SAMPLED = 200  # images that are checked for turns
 _TURNED_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -22,14 +22,14 @@ def mask_turns(root: Path, images: Sequence[str], masks: Sequence[str], notes: l
     """The EXIF orientation by which each mask is to be turned, (n,) uint8, 1 for none; None if all are upright.
 
     A mask is turned if its image is turned sideways, and the mask has the size of the image as it is stored. All images are
-    examined only if one of `LOOKED_AT`, evenly spaced, is turned.
+    examined only if one of `SAMPLED`, evenly spaced, is turned.
 
     Args:
         root: folder that the paths are relative to.
         images, masks: n paths each.
         notes: gets a note with the number of turned masks.
     """
-    rows = np.unique(np.linspace(0, len(images) - 1, min(LOOKED_AT, len(images)), dtype=int)).tolist()
+    rows = np.unique(np.linspace(0, len(images) - 1, min(SAMPLED, len(images)), dtype=int)).tolist()
     if not any(_orientation(root / images[row])[0] in SIDEWAYS for row in rows):
         return None
     turns = np.ones(len(images), dtype=np.uint8)

@@ -63,7 +63,7 @@ class Listed:
 def read_names(file: Path, lines: Sequence[str], names: FileNames) -> Listed:
     """The files that a list names; lines that end in -1 do not belong to it, as in VOC's lists of a class.
 
-    Each line is looked up whole, then without the words behind the name (``cat_1 1``, ``images/1.jpg annotations/1.xml``).
+    Each line is searched whole, then without the words behind the name (``cat_1 1``, ``images/1.jpg annotations/1.xml``).
 
     Raises:
         DataError: it has lines, and none names a file.

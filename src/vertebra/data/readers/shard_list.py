@@ -79,7 +79,7 @@ def shard_list(path: Path) -> ShardList:
 
     Args:
         path: a folder with tar files or ``dataset.json``, that file, a tar file, a list of tar files with one on each line,
-            or the URL of any of them; ``{000000..000011}`` in a URL stands for all numbers of the range.
+            or the URL of any of them; ``{000000..000011}`` in a URL means all numbers of the range.
 
     Raises:
         DataError: there is none, or the list is damaged.
@@ -235,7 +235,7 @@ def _lines(content: bytes, where: Path) -> list[str]:
 
 
 def _expanded(url: str) -> list[str]:
-    """The URLs that a URL with ranges of numbers stands for."""
+    """The URLs that a URL with ranges of numbers means."""
     match = _RANGE.search(url)
     if match is None:
         return [url]

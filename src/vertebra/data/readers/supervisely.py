@@ -80,6 +80,9 @@ class SuperviselyReader(AnnotationReader):
         if not any(image.split for image in images):
             for image, (_, document) in zip(images, read, strict=True):
                 image.split = _split_of_tags(document)
+        for image, (_, document) in zip(images, read, strict=True):
+            if _split_of_tags(document) not in ("", image.split):
+                problems.add("tag", "that names another split than the folder", "left out", image.name)
         if not any(paths):
             raise DataError(f"{path}: none of its annotation files has an image of its name in 'img'")
         _note_bare_images(path, paths, problems)

@@ -59,7 +59,7 @@ def figure_object(entry: Any, image: ToolImage, meta: SuperviselyMeta, problems:
 
 
 def _kind(entry: Mapping[str, Any], exterior: Any) -> str:
-    """The kind of a figure in early projects, which do not tell it."""
+    """The kind of a figure in early projects, which do not name it."""
     if isinstance(entry.get("bitmap"), dict):
         return "bitmap"
     if isinstance(entry.get("nodes"), dict):
@@ -85,7 +85,7 @@ def _draw(
         one.box = (*pairs.min(axis=0).tolist(), *pairs.max(axis=0).tolist())
         return True
     if kind in ("bitmap", "alpha_mask"):
-        return _draw_bitmap(one, entry.get(kind))
+        return _draw_bitmap(one, entry.get(kind), image.size)
     if kind == "graph":
         return _set_points(one, entry.get("nodes"), meta)
     outline = coordinates(exterior)
@@ -115,12 +115,12 @@ def _cut_holes(one: ToolObject, holes: list[np.ndarray], image: ToolImage, probl
     return True
 
 
-def _draw_bitmap(one: ToolObject, bitmap: Any) -> bool:
+def _draw_bitmap(one: ToolObject, bitmap: Any, size: tuple[int, int]) -> bool:
     if not isinstance(bitmap, dict):
         return False
     origin = coordinates(bitmap.get("origin"), 2)
     packed = base64_bytes(bitmap.get("data"))
-    content = None if packed is None else unzipped(packed)
+    content = None if packed is None else unzipped(packed, size)
     mask = None if content is None else picture_mask(content)
     if mask is None or origin is None:
         return False

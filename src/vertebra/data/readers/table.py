@@ -2,7 +2,7 @@
 
 A file, or a folder with one or more: ``labels.csv`` with an optional column of splits, or ``train.csv``, ``val.csv`` and
 ``test.csv``. Columns are found by their names (see `vertebra.data.readers.table_columns`), or named by the user. Boxes are read as
-the columns' names say; without such names, as the only convention in which all of them are inside of their images.
+the columns' names show; without such names, as the only convention in which all of them are inside of their images.
 """
 
 from __future__ import annotations

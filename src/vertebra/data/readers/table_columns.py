@@ -66,7 +66,7 @@ class Roles:
         labels: the column of labels, or one for each class with 0 and 1.
         one_hot: whether there is a column for each class.
         box: four columns, or one with lists of four numbers; empty without boxes.
-        convention: "xyxy", "xywh" or "cxcywh"; empty if only the values can tell.
+        convention: "xyxy", "xywh" or "cxcywh"; empty if only the values can show it.
         split: the splits.
         flags: (column, split) of columns that mark the images of a split.
         size: width and height of the image.
@@ -172,7 +172,7 @@ def _name_text(value: Any) -> str:
 
 
 def box_columns(by_name: Mapping[str, int]) -> tuple[tuple[int, ...], str]:
-    """The columns of boxes by their names, and their convention if the names tell it; empty without boxes."""
+    """The columns of boxes by their names, and their convention if the names show it; empty without boxes."""
     for prefix in PREFIXES:
         for convention, sets in BOXES.items():
             for names in sets:

@@ -47,7 +47,7 @@ class ImageSearch:
     Args:
         root: the data set's folder.
         file: the table.
-        split: of the table, if its name has one: images are then not looked for in the folders of other splits.
+        split: of the table, if its name has one: images are then not searched in the folders of other splits.
     """
 
     def __init__(self, root: Path, file: Path, split: str = "") -> None:

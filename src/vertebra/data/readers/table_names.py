@@ -30,6 +30,7 @@ def class_names_of(root: Path, labels: Sequence[str], notes: list[Note]) -> tupl
         try:
             pairs = _pairs(file)
         except DataError:
+            notes.append(Note.of("table", "of classes that cannot be read", "left aside", [file.name]))
             continue
         first, second = dict(pairs), {b: a for a, b in pairs}
         if set(different) <= set(first):

@@ -72,7 +72,7 @@ def image_tables(
         path: the data set.
         files: its tables.
         read: reads one; None for a file that is no table.
-        describe: says what the columns hold; None for a table of another kind.
+        describe: returns what the columns hold; None for a table of another kind.
         notes: gets the note.
 
     Raises:
@@ -81,6 +81,7 @@ def image_tables(
     root = data_root(path)
     sources: list[ImageTable] = []
     damaged: dict[str, DataError] = {}
+    others: list[str] = []
     for file in files:
         try:
             table = read(file)
@@ -93,11 +94,18 @@ def image_tables(
         if table is not None and described is not None:
             roles, points = described
             sources.append(ImageTable(table, roles, split, search, points))
+        else:
+            others.append(file.name)
     if damaged and not sources:
         raise next(iter(damaged.values()))
     if damaged and notes is not None:
         notes.append(Note.of("table", "that cannot be read", "left out", list(damaged)))
+    if others and sources and notes is not None:
+        notes.append(Note.of("table", "without a column of images, or of what is read of them,", "left aside", others))
     of_splits = [source for source in sources if source.split]
+    beside = [source.table.file.name for source in sources if not source.split]
+    if of_splits and beside and notes is not None:
+        notes.append(Note.of("table", "beside those of splits", "left aside", beside))
     return of_splits or sources
 
 
@@ -119,6 +127,9 @@ def built(builder: AnnotationBuilder, images: Sequence[str], split: str | None, 
     annotations = builder.build()
     if split is None or annotations.splits is None:
         return annotations
+    stray = annotations.names(np.flatnonzero(annotations.splits < 0))
+    if stray:
+        annotations.notes.append(Note.of("image", "of no split, where others are of one,", "left out", stray))
     chosen = np.flatnonzero(annotations.splits == SPLITS.index(split))
     if not len(chosen):
         raise DataError(f"{path}: no image of split '{split}' exists")

@@ -70,7 +70,7 @@ def _as_list(cell: Any) -> tuple[str, ...] | None:
 
 
 def _separator(texts: Sequence[str], title: str) -> str:
-    """What stands between several labels of a cell; empty if each cell has one.
+    """What separates several labels of a cell; empty if each cell has one.
 
     A bar or a semicolon always divides. A comma or a space may be part of a name: it divides if fewer names result than there are
     different cells, a space only in a column whose name is a plural.

@@ -156,7 +156,7 @@ def _pair(pair: Sequence[Any]) -> tuple[int, int]:
 
 
 def _masks(shards: ShardList, files: Sequence[str], meaning: Mapping[str, Any]) -> MaskFiles:
-    """The mask files, with what ``dataset.json`` says of their values.
+    """The mask files, with the meaning of their values in ``dataset.json``.
 
     Raises:
         DataError: it is damaged.
@@ -177,5 +177,5 @@ def _masks(shards: ShardList, files: Sequence[str], meaning: Mapping[str, Any]) 
         if known is not None and (np.diff(known) <= 0).any():
             raise ValueError("colors out of order")
     except (KeyError, TypeError, ValueError, OverflowError):
-        raise DataError(f"{shards.where}: what dataset.json says of masks is damaged; write it anew") from None
+        raise DataError(f"{shards.where}: the entry of masks in dataset.json is damaged; write it anew") from None
     return MaskFiles(shards.root, path_column(files), categories, ignore_index, known, segments=segments)

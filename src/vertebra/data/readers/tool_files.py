@@ -14,10 +14,10 @@ from vertebra.data.readers.files import depth_below, files_of, walk
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
-EDGE = 65536  # bytes at both ends of a file that tell its format
+EDGE = 65536  # bytes at both ends of a file that show its format
 MOST_FOLDERS = 50  # that are searched to detect a format
 DEEPEST = 3  # folders below one another that are searched to detect a format
-FIRST_FILES = 3  # of a folder, that are looked into to detect a format
+FIRST_FILES = 3  # of a folder, that are opened to detect a format
 
 
 def root_of(path: Path) -> Path:

@@ -12,6 +12,7 @@ from vertebra.annotations.drawing import MAX_PIXELS
 from vertebra.preprocess.image_files import open_image
 
 MOST_BYTES = 64 * 2**20  # of a compressed mask when it is unpacked
+BYTES_A_PIXEL, HEADER_BYTES = 8, 65536  # of a picture at most: 16 bits and 4 bands, and what else a file holds
 
 
 def base64_bytes(data: object) -> bytes | None:
@@ -41,11 +42,16 @@ def picture_mask(content: bytes) -> np.ndarray | None:
     return mask
 
 
-def unzipped(content: bytes) -> bytes | None:
-    """Unpacked zlib data of at most `MOST_BYTES`; None if it is damaged or larger."""
+def unzipped(content: bytes, size: tuple[int, int] = (0, 0)) -> bytes | None:
+    """Unpacked zlib data of a picture; None if it is damaged, or larger than a picture is, of at most `MOST_BYTES`.
+
+    Args:
+        size: height and width of its image, which a mask does not exceed; 0 if unknown.
+    """
+    most = min(MOST_BYTES, BYTES_A_PIXEL * size[0] * size[1] + HEADER_BYTES) if all(size) else MOST_BYTES
     stream = zlib.decompressobj()
     try:
-        unpacked = stream.decompress(content, MOST_BYTES)
+        unpacked = stream.decompress(content, most)
     except zlib.error:
         return None
     return unpacked if stream.eof else None

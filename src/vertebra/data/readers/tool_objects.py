@@ -221,8 +221,7 @@ def _add(
         builder.label(row, name)
     for one in image.objects:
         names = known[one.name].points
-        stray = [name for name in one.points if name not in names]
-        if stray:
+        for _ in (name for name in one.points if name not in names):
             problems.add("point", f"with a name that '{one.name}' does not have", "dropped", path)
         values = [one.points.get(name, (0.0, 0.0, 0.0)) for name in names]
         builder.object(

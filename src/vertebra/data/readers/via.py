@@ -78,9 +78,7 @@ class ViaReader(AnnotationReader):
         paths: list[str] = []
         for file, content in read:
             name = file.relative_to(root).as_posix()
-            if content.no_images:
-                others = Note.of("file", "of a project that is no image, as a video,", "left out", content.no_images)
-                problems.noted.append(others)
+            problems.noted += content.notes
             part = [_image(entry, name, attribute, content.options, problems) for entry in content.images]
             folders = image_folders([file.parent, root], split_in(name, last=True))
             paths += resolve_images([image.name for image in part], folders, root, file, problems.noted)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vertebra.annotations.notes import Note
 from vertebra.data.readers.tool_objects import text
 from vertebra.errors import DataError
 
@@ -46,48 +47,90 @@ def is_via3_document(document: Mapping[str, Any]) -> bool:
 
 def via3_images(
     document: Mapping[str, Any], file: Path
-) -> tuple[list[tuple[str, Attributes, list[tuple[Any, Any]]]], list[str]]:
-    """The images of a project, and the names of files that are none.
+) -> tuple[list[tuple[str, Attributes, list[tuple[Any, Any]]]], list[Note]]:
+    """The images of a project, and notes about what is left out: files that are no images, and views of several files.
 
     Args:
         document: the project.
         file: for messages.
 
     Returns:
-        The name, attributes and regions of each image, regions as pairs of a shape as VIA 2 has it and its attributes; and names.
+        The name, attributes and regions of each image, regions as pairs of a shape as VIA 2 has it and its attributes; and notes.
 
     Raises:
         DataError: it is damaged.
     """
-    files, views, metadata = document["file"], document.get("view"), document.get("metadata")
+    views, metadata = document.get("view"), document.get("metadata")
     if not isinstance(views, dict) or not isinstance(metadata, dict):
         raise DataError(f"{file}: damaged, it has no 'view' or no 'metadata'; export it again")
+    names, others = _file_names(document["file"], file)
+    files_of = {key: _files_of(view) for key, view in views.items()}
+    of_files = {**document["attribute"], **_only_choice(document["attribute"])}
+    images: dict[str, tuple[str, Attributes, list[tuple[Any, Any]]]] = {}
+    for key, name in names.items():
+        images[key] = (name, {}, [])
+    left_out: list[str] = []
+    for entry in metadata.values():
+        view = text(entry.get("vid")) if isinstance(entry, dict) else ""
+        if view not in files_of:
+            raise DataError(f"{file}: damaged, an entry of 'metadata' is of no view; export it again")
+        shown = files_of[view]
+        image = images.get(shown[0]) if len(shown) == 1 else None
+        if image is None:
+            left_out.append(view)
+        elif entry.get("xy"):
+            image[2].append((_shape(entry["xy"]), _values(entry.get("av"), document["attribute"])))
+        else:
+            image[1].update(_values(entry.get("av"), of_files))
+    alone = {shown[0] for shown in files_of.values() if len(shown) == 1}
+    annotated = {key for view in left_out for key in files_of[view]}
+    unread = [key for key in images if key in annotated and key not in alone]
+    notes = _left_out(
+        [images.pop(key)[0] for key in unread],
+        others,
+        {view: " + ".join(names.get(key) or others.get(key, key) for key in files_of[view]) for view in set(left_out)},
+        [(view, len(files_of[view]) > 1) for view in left_out],
+    )
+    return list(images.values()), notes
+
+
+def _file_names(files: Mapping[str, Any], file: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The names of the images by their keys, and those of other files."""
     names: dict[str, str] = {}
-    others: list[str] = []
+    others: dict[str, str] = {}
     for key, entry in files.items():
         if not isinstance(entry, dict) or not text(entry.get("fname")):
             raise DataError(f"{file}: damaged, a file has no 'fname'; export it again")
         if entry.get("type") == IMAGE:
             names[key] = _name(entry)
         else:
-            others.append(text(entry["fname"]))
-    file_of = {key: _file_of(view) for key, view in views.items()}
-    of_files = {**document["attribute"], **_only_choice(document["attribute"])}
-    images: dict[str, tuple[str, Attributes, list[tuple[Any, Any]]]] = {}
-    for key, name in names.items():
-        images[key] = (name, {}, [])
-    for entry in metadata.values():
-        view = text(entry.get("vid")) if isinstance(entry, dict) else ""
-        if view not in file_of:
-            raise DataError(f"{file}: damaged, an entry of 'metadata' is of no view; export it again")
-        image = images.get(file_of[view])
-        if image is None:
-            continue  # of a video, or of several files
-        if entry.get("xy"):
-            image[2].append((_shape(entry["xy"]), _values(entry.get("av"), document["attribute"])))
-        else:
-            image[1].update(_values(entry.get("av"), of_files))
-    return list(images.values()), others
+            others[key] = text(entry["fname"])
+    return names, others
+
+
+def _left_out(
+    images: Sequence[str],
+    others: Mapping[str, str],
+    shown: Mapping[str, str],
+    entries: Sequence[tuple[str, bool]],
+) -> list[Note]:
+    """Notes about images, other files, and annotations as pairs of a view and whether it is of several files.
+
+    Args:
+        shown: the names of the files of each view.
+    """
+    several = [shown[view] for view, of_several in entries if of_several]
+    of_no_image = [shown[view] or view for view, of_several in entries if not of_several]
+    notes = []
+    for noun, which, names in (
+        ("file", "of a project that is no image, as a video,", list(others.values())),
+        ("annotation", "of a video, or of a view without an image,", of_no_image),
+        ("annotation", "of a view of several files", several),
+        ("image", "that is annotated in views of several files only", images),
+    ):
+        if names:
+            notes.append(Note.of(noun, which, "left out", names))
+    return notes
 
 
 def _only_choice(attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,10 +148,10 @@ def _name(entry: Mapping[str, Any]) -> str:
     return address or text(entry["fname"])
 
 
-def _file_of(view: Any) -> str:
-    """The file that a view shows; "" for none or several."""
+def _files_of(view: Any) -> list[str]:
+    """The files that a view shows."""
     files = view.get("fid_list") if isinstance(view, dict) else None
-    return text(files[0]) if isinstance(files, list) and len(files) == 1 else ""
+    return [text(one) for one in files] if isinstance(files, list) else []
 
 
 def _values(values: Any, attributes: Mapping[str, Any]) -> Attributes:

@@ -30,12 +30,12 @@ class ViaFile:
     Attributes:
         images: name, attributes of the image, and its regions as pairs of shape and attributes.
         options: names of an attribute's options, by attribute and id.
-        no_images: names of files that are none.
+        notes: about what is left out.
     """
 
     images: list[ViaEntry]
     options: Mapping[str, Mapping[str, str]]
-    no_images: list[str] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
 
 def via_files(path: Path, notes: list[Note]) -> list[Path]:
@@ -79,8 +79,8 @@ def read_via(file: Path) -> ViaFile | None:
     if not isinstance(document, dict):
         return None
     if is_via3_document(document):
-        images, others = via3_images(document, file)
-        return ViaFile(list(images), {}, others)
+        images, notes = via3_images(document, file)
+        return ViaFile(list(images), {}, notes)
     entries, options = document, {}
     if "_via_img_metadata" in document:
         entries, options = document["_via_img_metadata"], _options(document.get("_via_attributes"))

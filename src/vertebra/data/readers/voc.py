@@ -6,7 +6,8 @@ unchanged, as edges in pixels: annotation tools write them this way, though the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -94,11 +95,13 @@ def _load_boxes(path: Path, split: str | None) -> Annotations:
     roots = [root for files in parsed.values() for _, root in files] + [root for _, root in parse_files(others, [])]
     for name in sorted_names({_name_of(entry) for root in roots for entry in root.iter("object")} - {""}):
         builder.category(Category(name))
+    odd: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name, files in parsed.items():
         for file, root in files:
             image = layout.image_of(file, root.findtext("filename") or "")
             assert image is not None
-            _add(file, root, image.relative_to(path).as_posix(), name, builder)
+            _add(file, root, image.relative_to(path).as_posix(), name, builder, odd)
+    builder.notes += [Note.of("object", which, done, names) for (which, done), names in odd.items()]
     if not len(builder):
         raise DataError(f"{path}: no image with a readable XML file in split '{split or 'train'}'")
     annotations = builder.build()
@@ -129,8 +132,15 @@ def _name_of(entry: ElementTree.Element) -> str:
     return (entry.findtext("name") or "").strip()
 
 
-def _add(file: Path, root: ElementTree.Element, image: str, split: str, builder: AnnotationBuilder) -> None:
-    """Adds an image with its objects."""
+def _add(
+    file: Path,
+    root: ElementTree.Element,
+    image: str,
+    split: str,
+    builder: AnnotationBuilder,
+    odd: Mapping[tuple[str, str], list[str]],
+) -> None:
+    """Adds an image with its objects, and the file's name to what is odd about them."""
     size = (_number(root, "size/height"), _number(root, "size/width"))
     code = SPLITS.index(split) if split else -1
     row = builder.image(image, size=size, split=code, file=file.relative_to(builder.root).as_posix())
@@ -144,8 +154,9 @@ def _add(file: Path, root: ElementTree.Element, image: str, split: str, builder:
             raise DataError(f"{file}: object '{name}' has no <bndbox> with four numbers; add it or remove it") from None
         difficult = flag(entry.findtext("difficult") or "0")
         if difficult is None:
-            which = "whose 'difficult' is neither 0 nor 1"
-            builder.notes.append(Note.of("object", which, "taken as 0", [file.name]))
+            odd["whose 'difficult' is neither 0 nor 1", "taken as 0"].append(file.name)
+        if entry.find("polygon") is not None:
+            odd["with a <polygon>", "read as boxes"].append(file.name)
         attributes = {tag: text.strip() for tag in ATTRIBUTES if (text := entry.findtext(tag))}
         builder.object(row, name, box=box, crowd=bool(difficult), attributes=attributes)
 

@@ -32,7 +32,7 @@ XML_FOLDERS = ("Annotations", "annotation", "annots", "annot", "xmls", "xml", "l
 INNER_FOLDERS = ("xmls", "xml", "Annotations", "bboxes")
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "image", "JPEGImage", "PNGImages", "pictures", "photos", "data")
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", ".")
-LOOKED_AT = 5  # XML files that tell the format
+SAMPLED = 5  # XML files that show the format
 
 
 @dataclass(frozen=True)
@@ -174,4 +174,4 @@ def _key(file: Path, folder: Path) -> str:
 def _has_xml(folder: Path, below: bool = True) -> bool:
     folders = (Path(parent) for parent, _, _ in walk(folder)) if below else iter((folder,))
     files = (file for inner in folders for file in files_of(inner, ".xml"))
-    return any(is_voc(file) for file in islice(files, LOOKED_AT))
+    return any(is_voc(file) for file in islice(files, SAMPLED))

@@ -19,8 +19,8 @@ from vertebra.errors import DataError
 
 MASK_FOLDERS = ("SegmentationClass", "SegmentationClassAug", "SegmentationClassPNG", "SegmentationClassRaw")
 LIST_FOLDERS = ("ImageSets/Segmentation", "ImageSets/Main", "ImageSets", ".")
-ENOUGH = 5  # different classes of VOC's that tell that all are
-LOOKED_AT = 50  # XML files whose classes tell whether the data set has VOC's classes
+ENOUGH = 5  # different classes of VOC's that show that all are
+SAMPLED = 50  # XML files whose classes show whether the data set has VOC's classes
 VOC_CLASSES = (
     *("background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
@@ -79,7 +79,7 @@ def _pairs(path: Path, notes: list[Note]) -> dict[str, Pairs]:
 
 def _has_voc_classes(path: Path) -> bool:
     """Whether the XML files name only classes of VOC."""
-    files = [file for part in find_parts(path) for file in islice(xml_below(part.folder), LOOKED_AT)]
+    files = [file for part in find_parts(path) for file in islice(xml_below(part.folder), SAMPLED)]
     try:
         roots = [root for _, root in parse_files(files, [])]
     except DataError:

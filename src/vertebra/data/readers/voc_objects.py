@@ -27,6 +27,7 @@ from vertebra.tasks.box_iou import iou as box_iou
 FOLDERS = ("SegmentationObject",)
 BORDER = 255
 MIN_IOU = 0.5  # of a mask's bounds and a box that fits
+BY_NUMBER = ("with the number of an object in the XML file whose box fits", "taken for that object")
 
 
 def has_object_masks(path: Path) -> bool:
@@ -91,6 +92,8 @@ def _objects_of(
     listed = ordered < len(boxes)
     fits = listed & (overlaps[np.arange(len(ids)), np.where(listed, ordered, 0)] >= MIN_IOU)
     chosen = np.where(fits, ordered, -1)
+    if fits.any():
+        named[BY_NUMBER].extend([file.name] * int(fits.sum()))
     free = np.setdiff1d(np.arange(len(boxes)), chosen)
     for at in np.flatnonzero(~fits).tolist():
         best = free[overlaps[at, free].argmax()] if len(free) else -1

@@ -45,13 +45,13 @@ def parse_files(files: Sequence[Path], notes: list[Note]) -> list[Parsed]:
     first: DataError | None = None
     for file in files:
         try:
-            root, mended = _parse(file)
+            root, fixed = _parse(file)
         except DataError as error:
             first = first or error
             damaged.append(file.name)
             continue
         parsed.append((file, root))
-        if mended:
+        if fixed:
             repaired.append(file.name)
     count = len(damaged)
     if first and (count > max(SPARE, DAMAGED * len(files)) or 2 * count > len(files)):
@@ -59,7 +59,7 @@ def parse_files(files: Sequence[Path], notes: list[Note]) -> list[Parsed]:
     if damaged:
         notes.append(Note.of("annotation file", "that cannot be read as XML", "left out with its image", damaged))
     if repaired:
-        notes.append(Note.of("annotation file", "with a bare '&'", "read as if it said '&amp;'", repaired))
+        notes.append(Note.of("annotation file", "with a bare '&'", "read as '&amp;'", repaired))
     return parsed
 
 
@@ -76,10 +76,10 @@ def _parse(file: Path) -> tuple[ElementTree.Element, bool]:
     try:
         root = ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError) as error:
-        mended = _BARE_AMPERSAND.sub("&amp;", text)
-        repaired = mended != text
+        fixed = _BARE_AMPERSAND.sub("&amp;", text)
+        repaired = fixed != text
         try:
-            root = ElementTree.fromstring(mended)
+            root = ElementTree.fromstring(fixed)
         except (ElementTree.ParseError, ValueError):
             raise DataError(f"{file}: damaged or cut off, not XML ({error}); copy the file again") from None
     for element in root.iter():

@@ -24,7 +24,7 @@ MOST_POINTS = 10_000
 
 @dataclass(frozen=True)
 class YoloConfig:
-    """What a description says.
+    """The content of a description.
 
     Attributes:
         file: the description; None for a folder without one.

@@ -1,6 +1,6 @@
 """Finds the images of a YOLO data set and the label file of each.
 
-A label file has its image's name, and stands in a folder ``labels`` beside ``images``, with the same folders inside, or beside its
+A label file has its image's name, and is in a folder ``labels`` beside ``images``, with the same folders inside, or beside its
 image. Folders are matched without case, in the singular and the plural.
 """
 
@@ -20,7 +20,7 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
-LOOKED_AT = 20  # label files that tell whether a folder has YOLO's labels
+SAMPLED = 20  # label files that show whether a folder has YOLO's labels
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Layout:
 
     @property
     def other_labels(self) -> bool:
-        """Whether the labels are of a folder that the description does not speak of."""
+        """Whether the labels are of a folder that the description does not name."""
         return bool(self.labels) and self.labels.lower() not in LABEL_WORDS
 
     def images(self, split: str, notes: list[Note]) -> list[str]:
@@ -124,7 +124,7 @@ def has_yolo_lines(folder: Path, below: bool = False) -> bool:
             if verdict is not None:
                 return verdict
             checked += 1
-            if checked == LOOKED_AT:
+            if checked == SAMPLED:
                 return False
     return False
 

@@ -25,8 +25,8 @@ LARGEST = 1 << 26  # bytes of a label file
 TOLERANCE = 0.01  # coordinates beyond 0..1 that Ultralytics takes
 IN_PIXELS = 0.5  # share of lines beyond 0..1 from which coordinates are in another unit
 BOX, OUTLINE, POINTS = 0, 1, 2
-SAMPLE = 1000  # lines that are looked at first
-FEWEST = 3  # lines that tell points from outlines where nothing else does
+SAMPLE = 1000  # lines that are checked first
+FEWEST = 3  # lines that are enough to distinguish points from outlines by their numbers
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def meaning_of(lines: Lines, point_shape: tuple[int, int] | None) -> Meaning:
 
     Args:
         lines: of the data set.
-        point_shape: number of points and of values of each, if the data set says so.
+        point_shape: number of points and of values of each, if the data set names them.
     """
     counts = lines.counts
     kinds = np.full(len(lines), -1, dtype=np.int64)

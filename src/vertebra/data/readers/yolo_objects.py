@@ -106,7 +106,7 @@ def _note_kinds(lines: Lines, meaning: Meaning, name_of: Sequence[str], notes: l
     if pointed.any() and meaning.guessed:
         count, each = meaning.point_shape
         which = f"of a box and {count} points of {each} values, by the numbers alone"
-        done = "read as points; say so by kpt_shape in data.yaml"
+        done = "read as points; set kpt_shape in data.yaml"
         notes.append(Note.of("line", which, done, [name_of[row] for row in lines.rows[pointed].tolist()]))
     if meaning.scored.any():
         rows = lines.rows[meaning.scored].tolist()

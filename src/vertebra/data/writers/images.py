@@ -18,7 +18,7 @@ from vertebra.data.writers.base import Target
 from vertebra.errors import DataError
 from vertebra.shards.members import copy_file
 
-_CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # cannot stand in a list, or in UTF-8
+_CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")  # cannot be in a list, or in UTF-8
 
 
 def image_names(
@@ -32,7 +32,7 @@ def image_names(
     Args:
         annotations: have the images.
         notes: gets the note.
-        folders: "all" keeps the folders of images; "short" leaves out those that only stand for images or splits; "none" all.
+        folders: "all" keeps the folders of images; "short" leaves out those that are only "images" or a split; "none" all.
         by_stem: whether images need names that differ without their endings.
         by_split: whether images of several splits may have one name.
 
@@ -90,7 +90,7 @@ def in_folder_order(names: Sequence[str]) -> bool:
 
 
 def copy_images(annotations: Annotations, names: Sequence[str], target: Target) -> None:
-    """Copies or links the image files, unchanged, unless the target wants none.
+    """Copies or links the image files, unchanged, unless the target has none.
 
     Args:
         annotations: have the images.

@@ -42,7 +42,7 @@ def finite_boxes(annotations: Annotations, notes: list[Note]) -> np.ndarray:
 
 
 def without(annotations: Annotations, chosen: np.ndarray, which: str, notes: list[Note]) -> Annotations:
-    """Annotations without some objects, chosen by (B,) bool, with a note; ``which`` says why."""
+    """Annotations without some objects, chosen by (B,) bool, with a note; ``which`` is the reason."""
     if not chosen.any():
         return annotations
     notes.append(Note.of("object", which, "left out", annotations.names(annotations.objects.rows[chosen])))

@@ -171,6 +171,17 @@ def as_source(item: Any, position: str = "", *, ask: bool = True) -> Any:
     return item if isinstance(item, SOURCES) else MemoryImage(item, position)
 
 
+def as_sequences(images: Any) -> Any:
+    """The images with each folder as one video, whose frames are the images in it; see `Video`. They may be an iterable, which is
+    read one by one."""
+    if isinstance(images, str | Path):
+        is_folder = not (isinstance(images, str) and is_address(images)) and Path(images).is_dir()
+        return Video(Path(images)) if is_folder else images
+    if isinstance(images, list | tuple):
+        return [as_sequences(image) for image in images]
+    return images if _is_single(images) else map(as_sequences, images)
+
+
 def is_image(source: Any) -> bool:
     """Whether a source (see `as_source`) is one image."""
     return not isinstance(source, Video | Camera)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +14,7 @@ from PIL import Image
 from vertebra.errors import RunError
 from vertebra.files import os_errors_as_run_errors, publish, save_under_free_name, temporary_name
 from vertebra.inference.io.output_names import output_location
+from vertebra.inference.io.trails import Trails
 from vertebra.inference.io.video import import_cv2, open_capture
 from vertebra.inference.results import Result
 
@@ -63,19 +64,21 @@ def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
 
 @dataclass
 class _Writing:
-    """A video in progress: OpenCV's writer, the temporary file, the final folder and stem, and the number of frames."""
+    """A video in progress: OpenCV's writer, the temporary file, the final folder and stem, the number of frames, and the paths of
+    tracks."""
 
     writer: Any
     part: Path
     folder: Path
     stem: str
     frames: int = 0
+    trails: Trails = field(default_factory=Trails)
 
 
 class AnnotatedVideos:
     """Writes annotated frames as videos, one per branch and source: ``<video>_<branch>.mp4``, in the source's size and frame
-    rate. Results must come source by source. For a live source, a frame is repeated until the next predicted one. A video gets
-    its name when it is complete.
+    rate, with the paths of tracks. Results must come source by source. For a live source, a frame is repeated until the next
+    predicted one. A video gets its name when it is complete.
 
     Args:
         folder: created if needed.
@@ -108,8 +111,8 @@ class AnnotatedVideos:
         for branch, prediction in result.items():
             if branch not in self._writers:
                 self._writers[branch] = self._open(result, branch)
-            pixels = fit(prediction.draw().convert("RGB"), even(result.size))[..., ::-1]
             writing = self._writers[branch]
+            pixels = fit(writing.trails.drawn(prediction).convert("RGB"), even(result.size))[..., ::-1]
             for _ in range(repeats):
                 writing.writer.write(np.ascontiguousarray(pixels))
             writing.frames += repeats

@@ -1,7 +1,8 @@
-"""Reads the frames of videos; without torch. OpenCV is imported at the first video."""
+"""Reads the frames of videos, and of folders with an image for each frame; without torch. OpenCV is imported at the first video."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from dataclasses import dataclass
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from vertebra.errors import ConfigError, DataError, install_command
+from vertebra.preprocess.images import SUFFIXES
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".mts", ".m2ts", ".3gp", ".ogv"}
@@ -36,10 +38,10 @@ class FrameInfo(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class VideoFrame:
-    """A frame: its source and number, and its pixels (H, W, 3) uint8 RGB."""
+    """A frame: its source and number, and its pixels (H, W, 3) uint8 RGB, or the image file that holds them."""
 
     frame_info: FrameInfo
-    pixels: np.ndarray
+    pixels: np.ndarray | Path
 
 
 class Capture(Protocol):
@@ -54,10 +56,10 @@ class Capture(Protocol):
 
 @dataclass(frozen=True)
 class Video:
-    """A video file.
+    """A video file, or a folder whose images are the frames of one video, sorted by name.
 
     Args:
-        path: the file.
+        path: the file or folder.
         done: numbers of frames to skip.
     """
 
@@ -65,12 +67,18 @@ class Video:
     done: frozenset[int] = frozenset()
 
     def frames(self) -> Generator[VideoFrame, None, None]:
-        """Its frames in order, rotated upright; one at a time is in memory. A truncated video ends where it is cut off.
+        """Its frames in order, rotated upright; one at a time is in memory. A truncated video ends where it is cut off. Frames of a
+        folder are files, which are not read here.
 
         Raises:
             DataError: the file is missing, is not a video, or has no readable frame.
             ConfigError: OpenCV is not installed.
         """
+        if self.path.is_dir():
+            for number, file in enumerate(list_frames(self.path)):
+                if number not in self.done:
+                    yield VideoFrame(FrameInfo(self.path, number, None, None), file)
+            return
         cv2 = import_cv2()
         capture = self._open()
         try:
@@ -89,6 +97,8 @@ class Video:
 
     def count(self) -> int | None:
         """The number of frames stored in the file, without the skipped ones. It may be wrong; None if the file has none."""
+        if self.path.is_dir():
+            return len(list_frames(self.path)) - len(self.done)
         cv2 = import_cv2()
         capture = open_capture(str(self.path))
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0
@@ -109,6 +119,24 @@ class Video:
 def is_video(path: str | Path) -> bool:
     """Whether a file is a video, by its suffix."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
+
+
+def list_frames(folder: Path) -> list[Path]:
+    """The images in a folder, not in its subfolders, sorted by name; numbers in names count as numbers.
+
+    Raises:
+        DataError: there are none.
+    """
+    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not files:
+        raise DataError(f"{folder}: has no images, which are the frames of one video; subfolders are given one by one")
+    return sorted(files, key=lambda path: _name_key(path.name))
+
+
+def _name_key(name: str) -> list[tuple[int, int, str]]:
+    """A name as numbers and texts, such that frame9 is before frame10."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name)
+    return [(0, int(part), part) if part[0] in "0123456789" else (1, 0, part) for part in parts]
 
 
 def import_cv2() -> Any:

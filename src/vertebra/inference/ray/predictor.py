@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from vertebra.annotations.notes import Note
 from vertebra.errors import ConfigError, DataError, RunError, VertebraError, WeightsError, missing_package
 from vertebra.inference.io.inputs import list_images
 from vertebra.inference.model_source import ModelSource
@@ -46,6 +47,7 @@ class RayPredictor:
 
     Attributes:
         skipped: unreadable files, each with the reason, if they are skipped.
+        notes: always empty; see `Pipeline`.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class RayPredictor:
     ) -> None:
         self.source, self.address, self.workers, self.options = source, address, workers, options
         self.skipped: list[Skipped] = []
+        self.notes: list[Note] = []
 
     @property
     def info(self) -> ModelInfo:

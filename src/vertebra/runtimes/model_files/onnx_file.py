@@ -33,7 +33,7 @@ DAMAGED = "it is truncated or damaged, or not an ONNX file"
 
 
 class InvalidFile(ValueError):
-    """The file is of another kind, damaged, or refers to other files; the message says which."""
+    """The file is of another kind, damaged, or refers to other files; the message names which."""
 
 
 def read_model(content: bytes) -> str | None:

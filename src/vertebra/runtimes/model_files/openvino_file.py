@@ -44,7 +44,7 @@ def read_graph(content: bytes, weights: int) -> str | None:
 
 
 def _text(content: bytes) -> str:
-    """The file as text. OpenVINO recognizes other encodings, in which declarations would look different."""
+    """The file as text. OpenVINO recognizes other encodings, in which declarations have other bytes."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:

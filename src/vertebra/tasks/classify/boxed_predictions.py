@@ -57,9 +57,11 @@ class BoxedPredictions(Prediction):
         return "box" if count == 1 else "boxes"
 
     def _columns(self) -> dict[str, list[Any]]:
-        """``probabilities`` of all classes, by name."""
-        probabilities = [prediction.to_dict()["probabilities"] for prediction in self.predictions]
-        return {"score": self.scores.tolist(), "box": self.boxes.tolist(), "probabilities": probabilities}
+        """``probabilities`` of all classes, by name; and the names of the ``accepted`` classes where there are thresholds."""
+        rows = [prediction.to_dict() for prediction in self.predictions]
+        names = [name for name in ("probabilities", "accepted") if all(name in row for row in rows)]
+        columns: dict[str, list[Any]] = {"score": self.scores.tolist(), "box": self.boxes.tolist()}
+        return columns | {name: [row[name] for row in rows] for name in names}
 
     def _coco_columns(self) -> dict[str, list[Any]]:
         return {"bbox": coco_boxes(self.boxes), "score": self.scores.tolist()}

@@ -12,6 +12,7 @@ from vertebra.tasks.crops import Crops
 
 
 def merge_crops(predictions: Sequence[ClassifyPrediction], crops: Crops, labels: ClassifyLabels) -> BoxedPredictions:
-    """The classes of each box, without thresholds: those of a model are for whole images."""
-    plain = tuple(replace(prediction, thresholds=None) for prediction in predictions)
-    return BoxedPredictions(crops.boxes, plain, labels, crops.image)
+    """The classes of each box, with the thresholds that the model stores; the threshold of a cascade is for objects."""
+    if crops.threshold is not None:
+        predictions = [replace(prediction, thresholds=None) for prediction in predictions]
+    return BoxedPredictions(crops.boxes, tuple(predictions), labels, crops.image)

@@ -118,11 +118,13 @@ class _Exclusive:
 
     def texts(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[str]:
         texts = []
-        for row, true, answer in zip(probabilities, present.argmax(axis=1), probabilities.argmax(axis=1), strict=True):
-            if true == answer:
+        for row, true, predicted in zip(
+            probabilities, present.argmax(axis=1), probabilities.argmax(axis=1), strict=True
+        ):
+            if true == predicted:
                 texts.append(f"{names[true]} ({row[true]:.2f})")
             else:
-                texts.append(f"{names[true]} ({row[true]:.2f}), predicted {names[answer]} ({row[answer]:.2f})")
+                texts.append(f"{names[true]} ({row[true]:.2f}), predicted {names[predicted]} ({row[predicted]:.2f})")
         return texts
 
     def wrong(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[LikelyWrongLabel]:
@@ -185,9 +187,9 @@ def _class_table(
     rows: list[list[Cell]] = []
     for row, (name, curve) in enumerate(zip(names, curves, strict=True)):
         right = int((predicted[:, row] & present[:, row]).sum())
-        true, answers = int(present[:, row].sum()), int(predicted[:, row].sum())
-        precision, recall = (right / count if count else None for count in (answers, true))
-        f1 = 2 * right / (true + answers) if true + answers else None
+        true, positives = int(present[:, row].sum()), int(predicted[:, row].sum())
+        precision, recall = (right / count if count else None for count in (positives, true))
+        f1 = 2 * right / (true + positives) if true + positives else None
         average = curve.average_precision if true else None
         rows.append([name, true, precision, recall, f1, average, curve.threshold])
     columns = ["class", "images", "precision", "recall", "F1", "average precision", "best threshold"]

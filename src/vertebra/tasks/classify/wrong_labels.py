@@ -20,8 +20,8 @@ def wrong_classes(probabilities: np.ndarray, labels: np.ndarray, names: Sequence
     """
     listed = []
     for image in doubted_labels(probabilities, labels).tolist():
-        answer, given = int(probabilities[image].argmax()), int(labels[image])
-        text = f"labeled {names[given]}, predicted {names[answer]} ({probabilities[image, answer]:.2f})"
+        predicted, given = int(probabilities[image].argmax()), int(labels[image])
+        text = f"labeled {names[given]}, predicted {names[predicted]} ({probabilities[image, predicted]:.2f})"
         listed.append(LikelyWrongLabel(image, 1 - float(probabilities[image, given]), text))
     return likeliest_first(listed)
 

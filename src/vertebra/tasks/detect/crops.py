@@ -24,4 +24,4 @@ def merge_crops(predictions: Sequence[DetectPrediction], crops: Crops, labels: D
     merged = DetectPrediction(
         boxes[order], scores[order].astype(np.float32), ids[order].astype(np.int64), labels, crops.image
     )
-    return merged.apply_threshold(crops.threshold)
+    return merged.apply_threshold(0.0 if crops.threshold is None else crops.threshold)

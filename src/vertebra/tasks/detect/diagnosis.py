@@ -29,6 +29,14 @@ from vertebra.tasks.score_curves import ScoreCurve, best_thresholds, f1_chart, p
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 DEFAULT_THRESHOLD = 0.5  # of a class without a right box
 SIZES = (("small, below 32 x 32", 0.0), ("medium, below 96 x 96", 32.0**2), ("large", 96.0**2))
+ADVICE = (
+    "The confusion matrix shows which classes are confused: label more images of these, or merge them.",
+    "Take a larger canvas (--image-size), and check whether the annotated boxes are tight.",
+    "Train for longer, or label more images.",
+    "Lower decoder.postprocess.nms_iou.",
+    "Add images without objects that resemble the false alarms, and check whether objects are not labeled.",
+    "Take a larger canvas (--image-size) if 'Objects by size' shows that small ones are missed; else label more images like those.",
+)
 RIGHT = f"A box is right if it matches an object of its class with an IoU of {MATCH_IOU} or more."
 
 
@@ -117,16 +125,22 @@ def _class_table(
 
 
 def _error_charts(boxes: BoxPairs, errors: BoxErrors, classes: int) -> list[Block]:
-    """What mending each kind of error would give, and how many errors of each kind there are."""
+    """What fixing each kind of error would gain, and how many errors of each kind there are."""
     gained = 100 * gains(boxes, errors, classes)
     counts = np.bincount(errors.kinds[errors.kinds >= 0], minlength=len(KINDS))
     counts[MISSED] = errors.missed(len(boxes.true_ids)).sum()
-    text = "How much AP50 would rise if all errors of one kind alone were mended (TIDE); the longest bar is the first to work on."
+    text = "How much AP50 would rise if all errors of one kind alone were fixed (TIDE); the longest bar is the first to work on."
     bars = dict(zip(KINDS, gained.tolist(), strict=True))
     rows = [list(row) for row in zip(KINDS, MEANING, counts.tolist(), gained.tolist(), strict=True)]
     columns = ["kind", "the box is on", "boxes of any score", "points of AP50"]
     return [
-        BarChart("What mending each kind of error would give", bars, "points of AP50", text),
+        BarChart(
+            "What fixing each kind of error would gain",
+            bars,
+            "points of AP50",
+            text,
+            dict(zip(KINDS, ADVICE, strict=True)),
+        ),
         Table("Kinds of error", columns, rows, "Boxes of any score count, so that those with low scores prevail."),
     ]
 

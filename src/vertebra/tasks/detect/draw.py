@@ -8,32 +8,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vertebra.tasks.palette import color
+from vertebra.tasks.palette import Color, color
 from vertebra.tasks.picture import draw_tag, enlarge, fit_text, line_width, tag_size, text_size
 
 if TYPE_CHECKING:
     from vertebra.tasks.detect.types import DetectPrediction
+    from vertebra.tasks.prediction import Prediction
 
 
 def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
     """The picture with a box and a tag ("dog 0.93") for each object that is not below ``prediction.draw_threshold``; objects whose
     score is NaN, as those of annotations, are drawn without a number.
 
-    The best are drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
+    Tracked objects are all drawn, with their ids ("#7 dog 0.93"), in the color of the track instead of the class. The best are
+    drawn on top. A tag is above its box, or at another corner where it is inside the picture and hides no other tag.
 
     Args:
         prediction: the boxes to draw, in the picture's pixels.
         picture: RGB, of any size; a small one is enlarged, and the boxes with it.
     """
     canvas = enlarge(picture).copy()
-    shown = shown_objects(prediction.scores, prediction.draw_threshold)
+    tracks = prediction.track_ids
+    shown = shown_objects(prediction.scores, prediction.draw_threshold if tracks is None else -np.inf)
     boxes = boxes_on(canvas, prediction.boxes[shown], picture.size)
-    labels = prediction.class_ids[shown]
+    colors = [color(number) for number in (prediction.class_ids if tracks is None else tracks)[shown].tolist()]
     draw = ImageDraw.Draw(canvas)
     width = line_width(canvas)
-    for box, label in zip(boxes[::-1], labels[::-1], strict=True):
-        _draw_box(draw, box, int(label), width)
-    draw_tags(canvas, boxes, labels, prediction.scores[shown], prediction.spec.classes)
+    for box, outline in zip(boxes[::-1], colors[::-1], strict=True):
+        _draw_box(draw, box, outline, width)
+    draw_tags(canvas, boxes, tag_texts(prediction, shown, canvas), colors)
     return canvas
 
 
@@ -52,31 +55,35 @@ def boxes_on(canvas: Image.Image, boxes: np.ndarray, size: tuple[int, int]) -> n
     return whole
 
 
-def draw_tags(
-    canvas: Image.Image, boxes: np.ndarray, labels: np.ndarray, scores: np.ndarray, classes: Sequence[str]
-) -> None:
-    """Draws a tag at each box, with its class and its score where this is not NaN.
+def draw_tags(canvas: Image.Image, boxes: np.ndarray, texts: Sequence[str], colors: Sequence[Color]) -> None:
+    """Draws a tag at each box.
 
     Args:
         canvas: the picture.
         boxes: (M, 4) in whole pixels of it, best first.
-        labels, scores: (M,)
-        classes: names of all classes.
+        texts, colors: of the tags.
     """
     size = text_size(canvas)
-    texts = [
-        fit_text(classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
-        for label, score in zip(labels, scores, strict=True)
-    ]
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
     draw = ImageDraw.Draw(canvas)
-    for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
-        draw_tag(draw, corner, text, size, color(int(label)))
+    for text, background, corner in reversed(list(zip(texts, colors, tag_corners, strict=True))):
+        draw_tag(draw, corner, text, size, background)
 
 
-def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, label: int, width: int) -> None:
-    """A box in its class's color, with a thin darker line on either side, visible on any background."""
-    red, green, blue = color(label)
+def tag_texts(prediction: Prediction, rows: np.ndarray, canvas: Image.Image) -> list[str]:
+    """The texts of the tags of some objects on a picture: the track, the class, shortened to half of the picture, and the score
+    where it is not NaN."""
+    size, width = text_size(canvas), canvas.width // 2
+    names = [fit_text(prediction.spec.classes[label], size, width) for label in prediction.class_ids[rows].tolist()]
+    scores = ["" if np.isnan(score) else f" {score:.2f}" for score in prediction.scores[rows].tolist()]
+    ids = getattr(prediction, "track_ids", None)
+    tracks = [""] * len(rows) if ids is None else [f"#{number} " for number in ids[rows].tolist()]
+    return [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
+
+
+def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, outline: Color, width: int) -> None:
+    """A box, with a thin darker line on either side, visible on any background."""
+    red, green, blue = outline
     left, top, right, bottom = (int(side) for side in box)
     right, bottom = max(left, right - 1), max(top, bottom - 1)
     halo = (red // 2, green // 2, blue // 2)

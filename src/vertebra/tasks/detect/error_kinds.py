@@ -1,4 +1,4 @@
-"""The kinds of error of predicted boxes, and what mending each would give (numpy only).
+"""The kinds of error of predicted boxes, and what fixing each would gain (numpy only).
 
 Bolya et al., TIDE: A General Toolbox for Identifying Object Detection Errors, ECCV 2020, arXiv 2008.08115. Written from the
 paper.
@@ -93,7 +93,7 @@ def _nearest(boxes: BoxPairs, chosen: np.ndarray, count: int) -> tuple[np.ndarra
 
 
 def gains(boxes: BoxPairs, errors: BoxErrors, classes: int) -> np.ndarray:
-    """What mending each kind alone would add to the mean average precision at an IoU of 0.5.
+    """What fixing each kind alone would add to the mean average precision at an IoU of 0.5.
 
     A classification or localization error becomes a right box if it is the best one for an object without a right box, else it
     is removed; errors of the kinds both, duplicate and background are removed; missed objects do not count.
@@ -106,7 +106,7 @@ def gains(boxes: BoxPairs, errors: BoxErrors, classes: int) -> np.ndarray:
     if not known.any():
         return np.zeros(len(KINDS))
     base = class_average_precisions(boxes.order, boxes.class_ids, right, ~errors.ignored, positives)
-    mended = np.zeros((len(KINDS), classes))
+    fixed = np.zeros((len(KINDS), classes))
     for kind in range(MISSED):
         wrong = errors.kinds == kind
         class_ids, corrected = boxes.class_ids.copy(), right.copy()
@@ -115,12 +115,12 @@ def gains(boxes: BoxPairs, errors: BoxErrors, classes: int) -> np.ndarray:
             corrected[rows] = True
             class_ids[rows] = boxes.true_ids[errors.targets[rows]]
         counted = ~errors.ignored & (corrected | ~wrong)
-        mended[kind] = class_average_precisions(boxes.order, class_ids, corrected, counted, positives)
+        fixed[kind] = class_average_precisions(boxes.order, class_ids, corrected, counted, positives)
     left = positives - np.bincount(boxes.true_ids[errors.missed(len(boxes.true_ids))], minlength=classes)
     values = class_average_precisions(boxes.order, boxes.class_ids, right, ~errors.ignored, left)
     predicted = np.bincount(boxes.class_ids[~errors.ignored], minlength=classes) > 0
-    mended[MISSED] = np.where((left == 0) & ~predicted, 1, values)  # 1 where nothing wrong remains
-    gained: np.ndarray = (mended - base)[:, known].mean(axis=1)
+    fixed[MISSED] = np.where((left == 0) & ~predicted, 1, values)  # 1 where nothing wrong remains
+    gained: np.ndarray = (fixed - base)[:, known].mean(axis=1)
     return gained
 
 

@@ -29,12 +29,14 @@ class DetectPrediction(Prediction):
         spec: the classes.
         image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
         draw_threshold: minimum score of a box that `draw` shows. The prediction keeps all boxes, since metrics also need
-            those with low scores; `filter` with a score leaves them out and sets this threshold.
+            those with low scores; `filter` with a score leaves them out and sets this threshold. Tracked boxes are always shown.
+        track_ids: (M,) int64, the track of each box, from 1; None where boxes were not tracked, see `vertebra.Tracker`.
     """
 
     task: ClassVar[str] = "detect"
     thresholded: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("boxes", "scores", "class_ids")
+    trackable: ClassVar[bool] = True
     annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes"})
 
     boxes: np.ndarray
@@ -43,12 +45,15 @@ class DetectPrediction(Prediction):
     spec: DetectLabels
     image: ImageLike | None = None
     draw_threshold: float = OBJECT_THRESHOLD
+    track_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
         if self.boxes.shape != (count, 4) or self.scores.shape != (count,) or self.class_ids.shape != (count,):
             shapes = f"{self.boxes.shape}, {self.scores.shape}, {self.class_ids.shape}"
             raise ValueError(f"boxes, scores and class ids must be (M, 4), (M,) and (M,), got {shapes}")
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"track ids must be ({count},), got {self.track_ids.shape}")
 
     def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
         """Adds the boxes; see `Prediction.annotate`."""
@@ -75,5 +80,6 @@ class DetectPrediction(Prediction):
             xyxy=self.boxes.copy(),
             confidence=self.scores.copy(),
             class_id=self.class_ids.copy(),
+            tracker_id=None if self.track_ids is None else self.track_ids.copy(),
             data={"class_name": np.asarray(self.class_names, dtype=str)},
         )

@@ -21,6 +21,7 @@ from vertebra.tasks.greedy_matching import argmax_by_group
 BADLY_LOCATED_IOU = (0.3, 0.6)
 SUPPORT_IOU = 0.4  # of a prediction that supports an annotated box, whatever its class
 SUPPORT_SCORE = 0.1
+ROUNDING = 1e-6  # of scores in float32
 
 
 def wrong_boxes(boxes: BoxPairs, errors: BoxErrors, names: Sequence[str]) -> list[LikelyWrongLabel]:
@@ -31,7 +32,7 @@ def wrong_boxes(boxes: BoxPairs, errors: BoxErrors, names: Sequence[str]) -> lis
         errors: of these.
         names: of the classes.
     """
-    confident = boxes.scores >= confident_scores(boxes, errors, len(names))[boxes.class_ids]
+    confident = boxes.scores >= confident_scores(boxes, errors, len(names))[boxes.class_ids] - ROUNDING
     doubted: dict[int, LikelyWrongLabel] = {}
     for row, entry in (
         *_wrong_class(boxes, confident, errors, names),

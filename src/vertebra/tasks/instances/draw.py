@@ -9,7 +9,7 @@ from PIL import Image
 
 from vertebra.errors import DataError
 from vertebra.preprocess.warp import Warp
-from vertebra.tasks.detect.draw import boxes_on, draw_tags, shown_objects
+from vertebra.tasks.detect.draw import boxes_on, draw_tags, shown_objects, tag_texts
 from vertebra.tasks.instances.region_mapping import mapped_region
 from vertebra.tasks.palette import color
 from vertebra.tasks.picture import enlarge, line_width
@@ -50,7 +50,8 @@ def draw_instances(prediction: InstancePrediction, picture: Image.Image) -> Imag
         _paint(part, mask, color(int(prediction.class_ids[row])), edge)
     drawn = Image.fromarray(painted)
     boxes = boxes_on(drawn, prediction.boxes[shown], picture.size)
-    draw_tags(drawn, boxes, prediction.class_ids[shown], prediction.scores[shown], prediction.spec.classes)
+    colors = [color(number) for number in prediction.class_ids[shown].tolist()]
+    draw_tags(drawn, boxes, tag_texts(prediction, shown, drawn), colors)
     return drawn
 
 

@@ -12,7 +12,8 @@ from vertebra.tasks.keypoints.types import KeypointPrediction
 
 
 def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels: KeypointLabels) -> KeypointPrediction:
-    """The points of all objects, best first; scores are multiplied by those of the boxes.
+    """The points of all objects, best first; scores are multiplied by those of the boxes. Thresholds that the model stores were
+    applied to its scores, before.
 
     If each crop has one object, its box is that of the first model.
     """
@@ -34,4 +35,4 @@ def merge_crops(predictions: Sequence[KeypointPrediction], crops: Crops, labels:
         spec=labels,
         image=crops.image,
     )
-    return merged.apply_threshold(crops.threshold)
+    return merged.apply_threshold(0.0 if crops.threshold is None else crops.threshold)

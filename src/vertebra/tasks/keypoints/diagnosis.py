@@ -16,7 +16,7 @@ from vertebra.tasks.keypoints.error_kinds import (
     SWAP,
     PointErrors,
     concatenate,
-    mend,
+    fix,
     point_errors,
 )
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -29,6 +29,12 @@ from vertebra.tasks.score_curves import best_thresholds, f1_chart, precision_rec
 SHARES = (0.05, 0.1, 0.2)
 OKS_BINS = 10
 SIZE_TEXT = "Relative errors are shares of the longer side of the object's box; PCK@0.1 is the share of points within 0.1 of it."
+ADVICE = (
+    "Take a larger canvas (--image-size), and check whether the points are annotated precisely.",
+    "Check flip_pairs, and the labels of left and right; then label more images of such poses.",
+    "Label more images in which objects are close together.",
+    "Label more images like the worst ones.",
+)
 RIGHT = "An object is right if its OKS with an annotated object of its class is 0.5 or more."
 
 
@@ -85,26 +91,30 @@ class KeypointDiagnosis:
         )
 
     def _error_charts(self, errors: PointErrors, average: float | None) -> list[Block]:
-        """What mending each kind of error would give, and how many errors of each kind there are."""
+        """What fixing each kind of error would gain, and how many errors of each kind there are."""
         labeled, missed = errors.labeled, errors.matches < 0
         bars: dict[str, float] = {}
         rows: list[list[Cell]] = []
         for kind, (name, meaning) in enumerate(zip(KINDS, MEANING, strict=True)):
             wrong = errors.kinds == kind
-            mended = [
-                mend(predicted, image, kind) for predicted, image in zip(self.predicted, self.errors, strict=True)
-            ]
-            value = object_pairs(mended, self.true, self.labels.class_count, self.sigmas).mean_average_precision()
+            fixed = [fix(predicted, image, kind) for predicted, image in zip(self.predicted, self.errors, strict=True)]
+            value = object_pairs(fixed, self.true, self.labels.class_count, self.sigmas).mean_average_precision()
             bars[name] = 0.0 if value is None or average is None else 100 * (value - average)
             rows.append([name, meaning, int(wrong.sum()), float(wrong.sum() / max(labeled.sum(), 1)), bars[name]])
         count = int(labeled[missed].sum())
         rows.append(
             ["object missed", "of an object without a prediction", count, count / max(int(labeled.sum()), 1), None]
         )
-        text = "How much the average precision by OKS would rise if all points of one kind alone were mended."
+        text = "How much the average precision by OKS would rise if all points of one kind alone were fixed."
         columns = ["kind", "the point is", "points", "share of labeled points", "points of OKS AP"]
         return [
-            BarChart("What mending each kind of error would give", bars, "points of OKS AP", text),
+            BarChart(
+                "What fixing each kind of error would gain",
+                bars,
+                "points of OKS AP",
+                text,
+                dict(zip(KINDS, ADVICE, strict=True)),
+            ),
             Table("Kinds of error", columns, rows, "The kinds are those of Ronchi and Perona (ICCV 2017)."),
         ]
 
@@ -157,9 +167,10 @@ def _oks_histogram(errors: PointErrors) -> BarChart:
 
 
 def _visibility_table(errors: PointErrors) -> Table:
-    rows: list[list[Cell]] = [
-        [name, *_error_cells(errors, errors.points[..., 2] == value)] for name, value in (("visible", 2), ("hidden", 1))
-    ]
+    """Errors of visible and of hidden points; no rows where all points are of one kind."""
+    kinds = [(name, errors.points[..., 2] == value) for name, value in (("visible", 2), ("hidden", 1))]
+    several = all(chosen.any() for _, chosen in kinds)
+    rows: list[list[Cell]] = [[name, *_error_cells(errors, chosen)] for name, chosen in kinds if several]
     return Table("Visible and hidden points", ["points", *_ERROR_COLUMNS], rows, SIZE_TEXT)
 
 
@@ -208,5 +219,5 @@ def _image_text(errors: PointErrors, points: Sequence[str]) -> str:
     missed = int((errors.matches < 0).sum())
     confused = int(np.isin(errors.kinds, (INVERSION, SWAP)).sum())
     parts += [f"{missed} of {len(errors.images)} objects missed"] if missed else []
-    parts += [f"{confused} points confused with another"] if confused else []
+    parts += [f"{confused} {'point' if confused == 1 else 'points'} confused with another"] if confused else []
     return "; ".join(parts)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vertebra.tasks.palette import color
-from vertebra.tasks.picture import enlarge, line_width, with_legend
+from vertebra.tasks.picture import draw_tag, enlarge, line_width, tag_size, text_size, with_legend
 
 if TYPE_CHECKING:
     from vertebra.tasks.keypoints.types import KeypointPrediction
@@ -20,7 +20,7 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
     """The picture with the points of each object that is not below ``prediction.draw_threshold``, and a legend of their colors.
 
     Each point has its own color, the same on all objects. Points below that score and the lines to them are left out. The best
-    objects are drawn on top.
+    objects are drawn on top. Tracked objects are all drawn, each with its id ("#7") in the color of its track.
 
     Args:
         prediction: the objects to draw, with points in the picture's pixels.
@@ -31,7 +31,7 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
     factor = np.array([canvas.width / picture.width, canvas.height / picture.height])
     named: set[int] = set()
     for row in range(len(prediction) - 1, -1, -1):
-        if prediction.scores[row] < prediction.draw_threshold:
+        if prediction.track_ids is None and prediction.scores[row] < prediction.draw_threshold:
             continue
         points = prediction.points[row] * factor
         shown = prediction.point_scores[row] >= prediction.draw_threshold
@@ -44,8 +44,19 @@ def draw_keypoints(prediction: KeypointPrediction, picture: Image.Image) -> Imag
         for number in np.flatnonzero(shown).tolist():
             _dot(draw, points[number], color(number), 1.5 * width + 1)
             named.add(number)
+    if prediction.track_ids is not None:
+        _draw_track_tags(draw, prediction.track_ids, prediction.boxes * np.tile(factor, 2), canvas)
     entries = [(prediction.spec.points[number], color(number)) for number in sorted(named)]
     return with_legend(canvas, entries, LEGEND_ENTRIES)
+
+
+def _draw_track_tags(draw: ImageDraw.ImageDraw, tracks: np.ndarray, boxes: np.ndarray, canvas: Image.Image) -> None:
+    """The ids of tracks (M,) at the top left corners of boxes (M, 4), inside the canvas; those of the best objects on top."""
+    size = text_size(canvas)
+    for track, box in reversed(list(zip(tracks.tolist(), boxes, strict=True))):
+        width, height = tag_size(f"#{track}", size)
+        corner = np.clip(np.rint(box[:2] - (0, height)), 0, (canvas.width - width, canvas.height - height)).astype(int)
+        draw_tag(draw, (int(corner[0]), int(corner[1])), f"#{track}", size, color(track))
 
 
 def _width(canvas: Image.Image, points: np.ndarray) -> int:

@@ -1,8 +1,8 @@
-"""The kinds of error of predicted points, and what mending each would give (numpy only).
+"""The kinds of error of predicted points, and what fixing each would gain (numpy only).
 
 Ronchi and Perona, Benchmarking and Error Diagnosis in Multi-Instance Pose Estimation, ICCV 2017, arXiv 1707.05407. Written from
 the paper; differences: objects are matched as in the metrics (`vertebra.tasks.keypoints.distances.match_nearest`), an inversion
-is a confusion with any other point of the object, and mended points lie exactly on the annotated ones, but those of an inversion
+is a confusion with any other point of the object, and fixed points lie exactly on the annotated ones, but those of an inversion
 or swap, which keep their offset from the point that they were confused with.
 """
 
@@ -43,7 +43,7 @@ class PointErrors:
         oks: (M,) of the matches; 0 for missed objects.
         similarity: (M, K) of the predicted points; 0 for missed objects.
         kinds: (M, K) int64, of wrong points; -1 for good ones, unlabeled ones and those of missed objects.
-        mended: (M, K, 2) the right position of each wrong point.
+        fixed: (M, K, 2) the right position of each wrong point.
     """
 
     images: np.ndarray
@@ -57,7 +57,7 @@ class PointErrors:
     oks: np.ndarray
     similarity: np.ndarray
     kinds: np.ndarray
-    mended: np.ndarray
+    fixed: np.ndarray
 
     @cached_property
     def labeled(self) -> np.ndarray:
@@ -108,7 +108,7 @@ def point_errors(
     oks = np.zeros(count)
     whole = object_similarity(predicted.points, true, sigmas)[:, counted]
     oks[matched] = whole[matches[matched], np.flatnonzero(matched)]
-    similarity, kinds, mended = _kinds(np.nan_to_num(answers), points, true.areas[counted], sigmas)
+    similarity, kinds, fixed = _kinds(np.nan_to_num(answers), points, true.areas[counted], sigmas)
     judged = matched[:, None] & (points[..., 2] > 0)
     return PointErrors(
         images=np.full(count, image, dtype=np.int64),
@@ -122,14 +122,14 @@ def point_errors(
         oks=oks,
         similarity=np.where(matched[:, None], similarity, 0),
         kinds=np.where(judged, kinds, -1),
-        mended=mended,
+        fixed=fixed,
     )
 
 
 def _kinds(
     answers: np.ndarray, points: np.ndarray, areas: np.ndarray, sigmas: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Similarity (M, K), kind of error (M, K) and mended position (M, K, 2) of points (M, K, 2)."""
+    """Similarity (M, K), kind of error (M, K) and fixed position (M, K, 2) of points (M, K, 2)."""
     count, number = points.shape[:2]
     offsets = answers[:, :, None, None] - points[None, None, :, :, :2]  # (M, K, M, K, 2)
     squared = (offsets**2).sum(axis=-1)
@@ -139,7 +139,7 @@ def _kinds(
     same_object = np.eye(count, dtype=bool)[:, None, :, None]
     same_point = same_object & np.eye(number, dtype=bool)[None, :, None]
     kinds = np.full((count, number), MISS)
-    mended = points[..., :2].copy()
+    fixed = points[..., :2].copy()
     for kind, confusable in ((SWAP, ~same_object), (INVERSION, same_object & ~same_point)):
         flat = np.where(confusable, every, 0).reshape(count, number, count * number)
         if not flat.shape[-1]:
@@ -147,10 +147,10 @@ def _kinds(
         confused = flat.max(axis=-1) >= NEAR_SIMILARITY
         kinds[confused] = kind
         on = points[..., :2].reshape(-1, 2)[flat.argmax(axis=-1)]
-        mended[confused] = (points[..., :2] + answers - on)[confused]
+        fixed[confused] = (points[..., :2] + answers - on)[confused]
     near = similarity >= NEAR_SIMILARITY
     kinds = np.where(near, np.where(similarity >= GOOD_SIMILARITY, -1, JITTER), kinds)
-    return similarity, kinds, np.where(near[..., None], points[..., :2], mended)
+    return similarity, kinds, np.where(near[..., None], points[..., :2], fixed)
 
 
 def concatenate(parts: Sequence[PointErrors]) -> PointErrors:
@@ -159,8 +159,8 @@ def concatenate(parts: Sequence[PointErrors]) -> PointErrors:
     return PointErrors(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def mend(predicted: PredictedRows, errors: PointErrors, kind: int) -> PredictedRows:
-    """The predictions of one image with mended errors of one kind.
+def fix(predicted: PredictedRows, errors: PointErrors, kind: int) -> PredictedRows:
+    """The predictions of one image with fixed errors of one kind.
 
     Args:
         predicted: F objects.
@@ -169,5 +169,5 @@ def mend(predicted: PredictedRows, errors: PointErrors, kind: int) -> PredictedR
     """
     points = predicted.points.copy()
     objects, rows = np.nonzero(errors.kinds == kind)
-    points[errors.matches[objects], rows] = errors.mended[objects, rows]
+    points[errors.matches[objects], rows] = errors.fixed[objects, rows]
     return PredictedRows(points, predicted.scores, predicted.labels)

@@ -34,11 +34,13 @@ class KeypointPrediction(Prediction):
         spec: the points and classes.
         image: the predicted image, for `draw`; None where it is unknown.
         draw_threshold: minimum score of an object, and of a point, that `draw` shows; see `DetectPrediction`.
+        track_ids: (M,) int64, the track of each object, from 1; None where objects were not tracked, see `vertebra.Tracker`.
     """
 
     task: ClassVar[str] = "keypoints"
     thresholded: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("points", "point_scores", "boxes", "scores", "class_ids")
+    trackable: ClassVar[bool] = True
     annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "points"})
 
     points: np.ndarray
@@ -49,6 +51,7 @@ class KeypointPrediction(Prediction):
     spec: KeypointLabels
     image: ImageLike | None = None
     draw_threshold: float = OBJECT_THRESHOLD
+    track_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, points = len(self.scores), len(self.spec.points)
@@ -56,6 +59,8 @@ class KeypointPrediction(Prediction):
         shapes = tuple(getattr(self, name).shape for name in self.per_object)
         if shapes != expected:
             raise ValueError(f"points, their scores, boxes, scores and class ids must be {expected}, got {shapes}")
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"track ids must be ({count},), got {self.track_ids.shape}")
 
     @classmethod
     def categories(cls, spec: LabelSpec) -> list[Category]:
@@ -100,9 +105,12 @@ class KeypointPrediction(Prediction):
         fields = {"keypoint_confidence": self.point_scores.copy(), "detection_confidence": self.scores.copy()}
         if "keypoint_confidence" not in signature(supervision.KeyPoints).parameters:  # before supervision 0.29
             fields = {"confidence": self.point_scores.copy()}
+        data: dict[str, Any] = {"class_name": np.asarray(self.class_names, dtype=str)}
+        if self.track_ids is not None:
+            data["tracker_id"] = self.track_ids.copy()
         return supervision.KeyPoints(
             xy=self.points.copy(),
             class_id=self.class_ids.copy(),
-            data={"class_name": np.asarray(self.class_names, dtype=str)},
+            data=data,
             **fields,
         )

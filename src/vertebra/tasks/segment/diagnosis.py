@@ -27,9 +27,15 @@ from vertebra.tasks.segment.pixel_errors import (
     overlapping_errors,
 )
 from vertebra.tasks.segment.types import SegmentPrediction
-from vertebra.tasks.segment.wrong_labels import PixelDoubts, pixel_doubts, wrong_masks
+from vertebra.tasks.segment.wrong_labels import DoubtedRegions, doubted_regions, wrong_regions
 
 SCORE_BINS = 100
+ADVICE = (
+    "Take a larger canvas (--image-size), or a decoder with finer maps, and check whether outlines are annotated alike.",
+    "Label more images with things that resemble the wrongly predicted classes.",
+    "Label more images of the classes that are not predicted, or give them a weight (decoder.loss.class_weights).",
+    "The table of confused classes shows which: label more images of these, or merge them.",
+)
 MAX_PAIRS = 20  # of classes in a table
 
 
@@ -48,7 +54,7 @@ class SegmentDiagnosis:
         self.total: PixelErrors | None = None
         self.losses: list[float] = []
         self.texts: list[str] = []
-        self.doubts: list[PixelDoubts] = []
+        self.doubts: list[DoubtedRegions] = []
         self.bins = np.zeros((3, BINS))
         self.histograms = np.zeros((2, labels.class_count, SCORE_BINS), dtype=np.int64)  # absent and present classes
 
@@ -65,7 +71,7 @@ class SegmentDiagnosis:
             self.total = errors if self.total is None else self.total + errors
             self.losses.append(1 - (1.0 if errors.mean_iou is None else errors.mean_iou))
             self.texts.append(_image_text(errors, self._row_names()))
-            self.doubts.append(pixel_doubts(pixels, prediction.probabilities, count))
+            self.doubts.append(doubted_regions(pixels, prediction.probabilities, count))
             if prediction.probabilities is not None:
                 self._add_probabilities(pixels, prediction.probabilities)
 
@@ -106,7 +112,7 @@ class SegmentDiagnosis:
         states = self.labels.classes
         if self.labels.multilabel:
             states = tuple(state for name in states for state in (f"not {name}", name))
-        wrong = wrong_masks(self.doubts, states)
+        wrong = wrong_regions(self.doubts, states)
         return Diagnosis(blocks, np.array(self.losses), list(self.texts), thresholds, wrong)
 
     def _reliability(self) -> Block:
@@ -139,9 +145,9 @@ def _class_table(names: Sequence[str], total: PixelErrors, curves: Sequence[Scor
     pixels = max(int(total.true.sum()), 1)
     rows: list[list[Cell]] = []
     for k, name in enumerate(names):
-        right, true, answers = (int(part[k]) for part in (total.right, total.true, total.predicted))
-        iou = float(total.class_iou[k]) if true + answers else None
-        ratios = [right / count if count else None for count in (answers, true)]
+        right, true, positives = (int(part[k]) for part in (total.right, total.true, total.predicted))
+        iou = float(total.class_iou[k]) if true + positives else None
+        ratios = [right / count if count else None for count in (positives, true)]
         near = float(wrong[0, k] / wrong[:, k].sum()) if wrong[:, k].any() else None
         rows.append([name, true, true / pixels, iou, *ratios, near, *([curves[k].threshold] if curves else [])])
     columns = ["class", "pixels", "share", "IoU", "precision", "recall", "errors near a boundary"]
@@ -151,21 +157,22 @@ def _class_table(names: Sequence[str], total: PixelErrors, curves: Sequence[Scor
 
 
 def _error_charts(total: PixelErrors) -> list[Block]:
-    """What mending each kind of error would give, and the share of wrong pixels near boundaries and elsewhere."""
+    """What fixing each kind of error would gain, and the share of wrong pixels near boundaries and elsewhere."""
     gained = (100 * total.gains()).tolist()
     counts = (total.false_positives + total.false_negatives).sum(axis=1)
     shares = (counts / max(counts.sum(), 1)).tolist()
-    text = "How much the mean IoU would rise if all wrong pixels of one kind alone were mended."
+    text = "How much the mean IoU would rise if all wrong pixels of one kind alone were fixed."
     rows = [list(row) for row in zip(KINDS, MEANING, shares, gained, strict=True)]
     inside = total.counted - total.near
     rates = [float(100 * part[1] / max(part[0], 1)) for part in (total.near, inside)]
     areas = float(total.near[0] / max(total.counted[0], 1))
     return [
         BarChart(
-            "What mending each kind of error would give",
+            "What fixing each kind of error would gain",
             dict(zip(KINDS, gained, strict=True)),
             "points of mean IoU",
             text,
+            dict(zip(KINDS, ADVICE, strict=True)),
         ),
         Table("Kinds of error", ["kind", "the wrong pixel is", "share of wrong pixels", "points of mean IoU"], rows),
         BarChart(

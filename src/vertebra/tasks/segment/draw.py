@@ -41,12 +41,18 @@ def draw_segmentation(prediction: SegmentPrediction, picture: Image.Image) -> Im
             "draw on the image that was predicted on"
         )
     canvas = enlarge(picture)
-    painted = np.array(canvas, dtype=np.float32)
     shown = _shown_classes(prediction)
-    inks = np.array([(0, 0, 0), *(class_color(prediction.spec, class_id) for class_id in shown)], dtype=np.float32)
-    for layer in _layers(prediction, shown):
-        painted = _painted(painted, _enlarged(layer, canvas.size), inks, max(1, line_width(canvas) // 2))
-    return _with_legend(Image.fromarray(painted.round().astype(np.uint8)), prediction)
+    inks = np.array([(0, 0, 0), *(class_color(prediction.spec, class_id) for class_id in shown)], dtype=np.uint8)
+    layers = (_enlarged(layer, canvas.size) for layer in _layers(prediction, shown))
+    edge_width = max(1, line_width(canvas) // 2)
+    if prediction.mask.ndim == 2:
+        painted = _painted_once(np.asarray(canvas), next(layers), inks, edge_width)
+    else:
+        several = np.array(canvas, dtype=np.float32)
+        for layer in layers:
+            several = _painted(several, layer, inks.astype(np.float32), edge_width)
+        painted = several.round().astype(np.uint8)
+    return _with_legend(Image.fromarray(painted), prediction)
 
 
 def _layers(prediction: SegmentPrediction, shown: list[int]) -> Iterator[np.ndarray]:
@@ -66,6 +72,18 @@ def _painted(picture: np.ndarray, layer: np.ndarray, inks: np.ndarray, edge_widt
     painted = np.where((layer > 0)[:, :, None], (1 - OPACITY) * picture + OPACITY * ink, picture)
     edge = (layer > 0) & _edge(layer, edge_width)
     painted[edge] = 0.8 * ink[edge] + 0.2 * 255
+    return painted
+
+
+def _painted_once(picture: np.ndarray, layer: np.ndarray, inks: np.ndarray, edge_width: int) -> np.ndarray:
+    """What `_painted` gives for one layer, rounded: (H, W, 3) uint8, in whole numbers, which is faster."""
+    ink = inks[layer]
+    doubled = picture.astype(np.uint16) + ink
+    half = doubled >> 1
+    half += half & doubled & 1  # a half is rounded to the even number, as numpy rounds
+    painted = np.where((layer > 0)[:, :, None], half.astype(np.uint8), picture)
+    edge = (layer > 0) & _edge(layer, edge_width)
+    painted[edge] = (0.8 * inks.astype(np.float32) + 0.2 * 255).round().astype(np.uint8)[layer[edge]]
     return painted
 
 

@@ -61,7 +61,7 @@ class PixelErrors:
         return float(self.class_iou[known].mean()) if known.any() else None
 
     def gains(self) -> np.ndarray:
-        """(4,) what mending each kind of error alone would add to the mean IoU, 0 to 1, over the classes that occur or are
+        """(4,) what fixing each kind of error alone would add to the mean IoU, 0 to 1, over the classes that occur or are
         predicted; a class that no longer occurs nor is predicted then counts as 1.
         """
         known = self.true + self.predicted > 0
@@ -70,8 +70,8 @@ class PixelErrors:
             return gains
         for kind, (added, removed) in enumerate(zip(self.false_negatives, self.false_positives, strict=True)):
             right, predicted = self.right + added, self.predicted + added - removed
-            mended = _over_union(right, self.true + predicted - right)
-            gains[kind] = np.where(np.isnan(mended), 1, mended)[known].mean() - self.class_iou[known].mean()
+            fixed = _over_union(right, self.true + predicted - right)
+            gains[kind] = np.where(np.isnan(fixed), 1, fixed)[known].mean() - self.class_iou[known].mean()
         return gains
 
 
