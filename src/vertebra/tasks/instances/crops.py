@@ -37,4 +37,4 @@ def merge_crops(predictions: Sequence[InstancePrediction], crops: Crops, labels:
         spec=labels,
         image=crops.image,
     )
-    return merged.apply_threshold(crops.threshold)
+    return merged.apply_threshold(0.0 if crops.threshold is None else crops.threshold)
