@@ -12,13 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vertebra.backbones import BACKBONES, TimmBackbone, families
 from vertebra.errors import IncompatiblePartsError
-from vertebra.features import Features, FeatureSpec, Frame, Level
+from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
 from vertebra.parts import Part, describe, describe_class, find, names
 from vertebra.testing.synthetic import fake_labels
 
 KINDS = ("neck", "encoder", "decoder")
 CANVAS = (640, 640)
 CLASSES = 80
+BOXES = 10  # that a decoder reads which needs them
 RESNET50 = FeatureSpec((Level(64, 2), Level(256, 4), Level(512, 8), Level(1024, 16), Level(2048, 32)), embedding=2048)
 PLAIN = FeatureSpec((Level(768, 16),), embedding=768)
 GOES_WITH = json.loads((Path(__file__).parent / "goes_with.json").read_text(encoding="utf-8"))
@@ -55,6 +56,13 @@ def features(spec: FeatureSpec) -> Features:
     )
     embedding = None if spec.embedding is None else torch.zeros(1, spec.embedding)
     return Features(maps, embedding, Frame(CANVAS, torch.tensor([CANVAS])))
+
+
+def proposals() -> Proposals:
+    """Boxes of different sizes in one canvas, on the default device."""
+    ends = torch.linspace(40, 640, BOXES)[None, :, None].expand(1, BOXES, 4) * torch.tensor([0.0, 0.0, 1.0, 1.0])
+    scores, labels = torch.ones(1, BOXES), torch.zeros(1, BOXES, dtype=torch.int64)
+    return Proposals(ends, scores, labels, torch.tensor([BOXES]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,8 +111,9 @@ def run_counted(spec: FeatureSpec, kind: str, name: str) -> tuple[Any, Any, int]
     part = find(kind, name)
     labels = () if kind != "decoder" else (fake_labels(part.task, CLASSES),)
     built = part(spec, *labels).eval().requires_grad_(False)
+    given = () if getattr(built, "needs", None) != "boxes" else (proposals(),)
     with FlopCounterMode(display=False) as counter:
-        outputs = built(features(spec))
+        outputs = built(features(spec), *given)
     return built, outputs, counter.get_total_flops()
 
 
@@ -133,6 +142,8 @@ def page(part: Part) -> str:
     if part.name in GOES_WITH[part.kind]:
         lines += [f"Goes well with: {GOES_WITH[part.kind][part.name]}", ""]
     classes = f", {CLASSES} classes" if part.kind == "decoder" else ""
+    if getattr(find(part.kind, part.name), "needs", None) == "boxes":
+        classes += f", {BOXES} boxes"
     lines += [
         f"Cost on {shown.backbone} at {size}{classes}: {shown.parameters / 1e6:.2f} M parameters, "
         f"{shown.operations / 2e9:.2f} G multiply-adds (convolutions, matrix products and attention).",

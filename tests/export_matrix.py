@@ -53,6 +53,7 @@ USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
         "fpn": ("fpn", None),
         "retinanet": ("fpn", None),
         "faster_rcnn": ("fpn", None),
+        "mask_rcnn": ("fpn", None),
         "fcos": ("bifpn", None),
         "tood": ("pafpn", None),
         "yolox": ("pafpn", None),
@@ -78,6 +79,14 @@ MULTI_BRANCH: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "branches": {
                 "boxes": {"neck": "fpn", "decoder": "fcos", "classes": CLASSES},
                 "pose": {"decoder": "heatmap", "boxes_from": "boxes", "classes": CLASSES, "points": ["head", "tail"]},
+            },
+        },
+        "boxes, and masks of these boxes, on one shared neck": {
+            "backbone": "resnet10t",
+            "shared": {"neck": {"name": "fpn", "channels": 32}},
+            "branches": {
+                "boxes": {"decoder": {"name": "fcos", "postprocess": {"max_detections": 8}}, "classes": CLASSES},
+                "masks": {"decoder": {"name": "mask_rcnn", "convs": 1}, "boxes_from": "boxes", "classes": CLASSES},
             },
         },
         "two detectors and regions on one shared neck": {

@@ -157,7 +157,7 @@ def test_the_public_names() -> None:
         "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
         "DetectPrediction", "evaluate", "evaluate_tracks", "export_model",
         "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
-        "IncompatiblePartsError",
+        "IncompatiblePartsError", "InstancePrediction",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
         "ObjectPartWarning", "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
         "SegmentPrediction", "Tracker", "train",

@@ -96,15 +96,15 @@ def test_the_compiler_takes_the_graph_of_the_loss(decoder: str) -> None:
 
 def check_loss(decoder: str, backend: str) -> None:
     model = single(decoder).train()
-    (name,) = model.branches
     canvas, count = BATCHES[0]
     images, sizes = made_batch(canvas, count)
-    targets = {name: (torch.arange(count), fake_targets(model.branch(name).labels, canvas, count))}
+    rows = torch.arange(count)
+    targets = {name: (rows, fake_targets(model.branch(name).labels, canvas, count)) for name in model.branches}
     found = []
     for loss in (model.loss, compiled(model.loss, backend)):
         torch.manual_seed(0)  # dropout, and the draws of sampling
         model.zero_grad()
         terms, _ = loss(images, sizes, targets)
-        torch.stack([term.mean() for term in terms[name].values()]).sum().backward()
+        torch.stack([term.mean() for own in terms.values() for term in own.values()]).sum().backward()
         found.append((terms, [value.grad.clone() for value in model.parameters() if value.grad is not None]))
     assert_same(*found)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vertebra.parts import list_backbones, list_parts
     from vertebra.tasks.classify.types import ClassifyPrediction
     from vertebra.tasks.detect.types import DetectPrediction
+    from vertebra.tasks.instances.types import InstancePrediction
     from vertebra.tasks.keypoints.types import KeypointPrediction
     from vertebra.tasks.segment.types import SegmentPrediction
     from vertebra.tracking.evaluate import evaluate_tracks
@@ -75,6 +76,7 @@ _MODULES = {
     "vertebra.parts": ("list_backbones", "list_parts"),
     "vertebra.tasks.classify.types": ("ClassifyPrediction",),
     "vertebra.tasks.detect.types": ("DetectPrediction",),
+    "vertebra.tasks.instances.types": ("InstancePrediction",),
     "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
     "vertebra.tasks.segment.types": ("SegmentPrediction",),
     "vertebra.tracking.evaluate": ("evaluate_tracks",),
@@ -102,6 +104,7 @@ __all__ = [
     "Frame",
     "import_model",
     "IncompatiblePartsError",
+    "InstancePrediction",
     "KeypointPrediction",
     "Level",
     "list_backbones",

@@ -37,6 +37,7 @@ def create_model(
     classes: Sequence[str] | None = None,
     task: str | None = None,
     multilabel: bool = False,
+    boxes_from: Part | None = None,
     labels: Mapping[str, Any] | None = None,
     branches: Mapping[str, Mapping[str, Any]] | None = None,
     shared: Mapping[str, Part] | None = None,
@@ -52,6 +53,8 @@ def create_model(
     Args:
         backbone: a timm model's name, or a mapping with ``name`` and options, or an object (`vertebra.as_backbone`).
         multilabel: a sigmoid for each class (True) or softmax over classes (False).
+        boxes_from: with ``decoder``, the decoder of a second branch whose boxes it reads; neck and encoder are shared then. By
+            default the default detector where ``decoder`` needs boxes.
         labels: further fields of the task's labels; for keypoints ``points``, ``skeleton``, ``flip_pairs``, ``sigmas``.
         shared: ``neck`` and ``encoder`` before the fork.
         image_size: (height, width) of the canvas in pixels, or one number for both; by default 224 where all branches
@@ -70,7 +73,14 @@ def create_model(
         raw["branches"] = {
             name: _mapping(f"branches[{name!r}]", branch) for name, branch in _mapping("branches", branches).items()
         }
-    single = {"decoder": decoder, "neck": neck, "encoder": encoder, "classes": classes, "task": task}
+    single = {
+        "decoder": decoder,
+        "neck": neck,
+        "encoder": encoder,
+        "classes": classes,
+        "task": task,
+        "boxes_from": boxes_from,
+    }
     raw.update({name: value for name, value in single.items() if value is not None})
     if multilabel:
         raw["multilabel"] = True

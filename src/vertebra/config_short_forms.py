@@ -13,11 +13,15 @@ SPLITS = ("train", "val", "test")
 
 
 def expand_model(raw: Any, where: str) -> Any:
-    """Expands the short form of one branch directly under ``model``."""
+    """Expands the short form of one branch directly under ``model``.
+
+    If its decoder reads boxes, or ``boxes_from`` names a decoder that gives them, a second branch is made for these, and the neck
+    and the encoder are shared by both.
+    """
     if not isinstance(raw, Mapping):
         return raw
     values = dict(raw)
-    short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", *_label_fields(values))
+    short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", "boxes_from", *_label_fields(values))
     flat = {name: values.pop(name) for name in short if name in values}
     if not flat:
         return values
@@ -28,8 +32,61 @@ def expand_model(raw: Any, where: str) -> Any:
     task = flat.get("task") or task_of_decoder(flat["decoder"])
     if not isinstance(task, str):
         raise ConfigError(f"{where}: 'task' must be the name of a task, got {task!r}")
+    source = flat.pop("boxes_from", None) or _default_box_decoder(flat["decoder"], task)
+    if source is not None:
+        return _on_boxes(values, {**flat, "task": task}, source, where)
     values["branches"] = {task: {**flat, "task": task}}
     return values
+
+
+def _default_box_decoder(decoder: Any, task: str) -> str | None:
+    """The decoder whose boxes a decoder reads by default; None for one that reads none."""
+    from vertebra.parts import find
+    from vertebra.tasks import get_task
+
+    name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
+    kind = find("decoder", name) if isinstance(name, str) else name
+    box_task = get_task(task).boxes_from
+    if getattr(kind, "needs", None) != "boxes" or box_task is None:
+        return None
+    return get_task(box_task).default_parts["decoder"]
+
+
+def _on_boxes(values: dict[str, Any], branch: dict[str, Any], source: Any, where: str) -> dict[str, Any]:
+    """The config of two branches: one on the boxes of the other, both on the same neck and encoder.
+
+    Args:
+        values: of the model, without branches.
+        branch: that reads boxes.
+        source: the decoder that gives them.
+    """
+    from vertebra.parts import describe
+
+    name = task_of_decoder(source)
+    if name == branch["task"]:
+        raise ConfigError(f"{where}: 'boxes_from' must be a decoder of another task than '{name}'")
+    shared = dict(values.get("shared") or {})
+    for kind in ("neck", "encoder"):
+        if kind in branch and shared.get(kind) is not None:
+            raise ConfigError(f"{where}: '{kind}' is set beside 'shared', which has one; leave one of them out")
+        shared |= {kind: branch.pop(kind)} if kind in branch else {}
+    neck = {"name": shared["neck"]} if isinstance(shared.get("neck"), str) else shared.get("neck")
+    if isinstance(neck, Mapping) and isinstance(neck.get("name"), str) and shared.get("encoder") is None:
+        known = {option.name for option in describe("neck", neck["name"]).options}
+        defaults = {option: value for option, value in _neck_defaults(source).items() if option in known}
+        shared["neck"] = {**neck, **{option: value for option, value in defaults.items() if option not in neck}}
+    boxes = {"task": name, "decoder": source, **({"classes": branch["classes"]} if "classes" in branch else {})}
+    branches = {branch["task"]: {**branch, "boxes_from": name}, name: boxes}
+    return {**values, **({"shared": shared} if shared else {}), "branches": branches}
+
+
+def _neck_defaults(decoder: Any) -> Mapping[str, Any]:
+    """The options of a neck in front of a decoder, see `vertebra.decoders.base.Decoder`."""
+    from vertebra.parts import find
+
+    name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
+    defaults: Mapping[str, Any] = getattr(find("decoder", name) if isinstance(name, str) else name, "neck_defaults", {})
+    return defaults
 
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:

@@ -154,7 +154,7 @@ class Features:
 
 
 class HasBoxes(Protocol):
-    """Decoded outputs with boxes, those of detectors and of keypoints; the fields are those of `Proposals`."""
+    """Decoded outputs with boxes, those of detectors, instances and keypoints; the fields are those of `Proposals`."""
 
     @property
     def boxes(self) -> Float[Tensor, "n r 4"]: ...

@@ -70,7 +70,7 @@ def entries(cache: Path) -> set[str]:
     return {entry.name for entry in cache.iterdir() if entry.name.startswith("index-")} if cache.exists() else set()
 
 
-@pytest.mark.parametrize("task", ["detect", "segment", "keypoints"])
+@pytest.mark.parametrize("task", ["detect", "instances", "segment", "keypoints"])
 @pytest.mark.parametrize("edits", [None, ClassEdits({"animal": ("cat", "é")})], ids=["", "edited"])
 def test_an_index_from_the_cache_is_the_same(
     data: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, task: str, edits: ClassEdits | None

@@ -11,12 +11,14 @@ from vertebra.decoders import DECODERS
 from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
+from vertebra.tasks.instances.targets import InstanceDecoded, InstanceTargets
 from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
 
 TYPES = {
     "classify": (ClassifyTargets, ClassifyDecoded),
     "detect": (DetectTargets, DetectDecoded),
+    "instances": (InstanceTargets, InstanceDecoded),
     "keypoints": (KeypointTargets, KeypointDecoded),
     "segment": (SegmentTargets, SegmentDecoded),
 }

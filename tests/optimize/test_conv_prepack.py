@@ -15,8 +15,8 @@ from vertebra import create_model
 from vertebra.optimize.conv_prepack import PackedConv, pack_convolutions, step
 from vertebra.optimize.half_precision import autocast_context
 from vertebra.optimize.inference_copy import inference_copy, optimized_copy
-from vertebra.parts import describe, names
-from vertebra.testing.synthetic import fake_fields
+from vertebra.parts import describe, find, names
+from vertebra.testing.synthetic import fake_fields, fake_proposals
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this PyTorch has no oneDNN")
@@ -108,13 +108,18 @@ def made(backbone: str, decoder: str) -> Any:
     task = describe("decoder", decoder).task
     assert task is not None
     branch = {"decoder": decoder, "classes": ["a", "b"], **fake_fields(task)}
-    return randomize(create_model(backbone, branches={"only": branch}, image_size=(64, 96))).eval()
+    branches = {"only": branch}
+    if getattr(find("decoder", decoder), "needs", None) == "boxes":
+        branches = {"only": {**branch, "boxes_from": "boxes"}, "boxes": {"decoder": "fcos", "classes": ["a", "b"]}}
+    return randomize(create_model(backbone, branches=branches, image_size=(64, 96))).eval()
 
 
 @torch.no_grad()
 def raw(model: Any, images: Tensor) -> list[Tensor]:
     branch = model.branch("only")
-    outputs = branch.decoder(branch.prepare(model.features(images)))
+    torch.manual_seed(1)  # the same boxes for each model
+    boxes = () if branch.boxes_from is None else (fake_proposals(branch.labels, (64, 96), len(images)),)
+    outputs = branch.decoder(branch.prepare(model.features(images)), *boxes)
     return [value for value in outputs if isinstance(value, Tensor) and value.is_floating_point()]
 
 

@@ -19,8 +19,8 @@ from vertebra.inference.io.prefetch import prefetch
 from vertebra.inference.predictor import Predictor
 from vertebra.model import VisionModel
 from vertebra.optimize.inference_copy import optimized_copy
-from vertebra.parts import describe, names
-from vertebra.testing.synthetic import fake_fields
+from vertebra.parts import describe, find, names
+from vertebra.testing.synthetic import fake_fields, fake_proposals
 
 SIZE = (96, 128)
 NORMS = nn.modules.batchnorm._BatchNorm
@@ -31,13 +31,18 @@ def made(backbone: str, decoder: str, **parts: Any) -> VisionModel:
     task = describe("decoder", decoder).task
     assert task is not None
     branch = {"decoder": decoder, "classes": ["a", "b"], **fake_fields(task), **parts}
-    model = vertebra.create_model(backbone, branches={"only": branch}, image_size=SIZE)
+    branches = {"only": branch}
+    if getattr(find("decoder", decoder), "needs", None) == "boxes":
+        branches = {"only": {**branch, "boxes_from": "boxes"}, "boxes": {"decoder": "fcos", "classes": ["a", "b"]}}
+    model = vertebra.create_model(backbone, branches=branches, image_size=SIZE)
     return randomize(model).eval()
 
 
 def raw(model: VisionModel, images: Tensor) -> list[Tensor]:
     branch = model.branch("only")
-    outputs = branch.decoder(branch.prepare(model.features(images)))
+    torch.manual_seed(1)  # the same boxes for each model
+    boxes = () if branch.boxes_from is None else (fake_proposals(branch.labels, SIZE, len(images)),)
+    outputs = branch.decoder(branch.prepare(model.features(images)), *boxes)
     return [value for value in outputs if isinstance(value, Tensor) and value.is_floating_point()]
 
 

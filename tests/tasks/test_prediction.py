@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vertebra.annotations.run_lengths import Region
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName
 from vertebra.tasks import TASKS
 from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
@@ -21,6 +22,8 @@ from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.instances.labels import InstanceLabels
+from vertebra.tasks.instances.types import InstancePrediction, region_array
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.prediction import FIELDS, Prediction
@@ -61,11 +64,16 @@ def keypoints() -> KeypointPrediction:
     return KeypointPrediction(POINTS, SCORES[:, None].repeat(2, axis=1), BOXES, SCORES, IDS, labels, IMAGE)
 
 
+def instances() -> InstancePrediction:
+    rles = region_array([Region.of_box(box, (60, 80)) for box in BOXES])
+    return InstancePrediction(rles, BOXES, SCORES, IDS, (60, 80), InstanceLabels(CLASSES), IMAGE)
+
+
 def boxed() -> BoxedPredictions:
     return BoxedPredictions(BOXES, (classify(), classify()[1:], classify()[[2]]), classify().spec, IMAGE)
 
 
-MADE: tuple[Callable[[], Prediction], ...] = (classify, detect, segment, layers, keypoints, boxed)
+MADE: tuple[Callable[[], Prediction], ...] = (classify, detect, instances, segment, layers, keypoints, boxed)
 each = pytest.mark.parametrize("made", MADE, ids=lambda made: made.__name__)
 
 
@@ -186,7 +194,9 @@ def test_classes_are_filtered_by_name_or_id(made: Callable[[], Prediction]) -> N
             prediction.filter(classes=[wrong])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("made", [classify, detect, layers, keypoints, boxed], ids=lambda made: made.__name__)
+@pytest.mark.parametrize(
+    "made", [classify, detect, instances, layers, keypoints, boxed], ids=lambda made: made.__name__
+)
 def test_scores_are_filtered_from_the_least_on(made: Callable[[], Prediction]) -> None:
     prediction = made()
     least = float(np.sort(prediction.scores)[1])
@@ -201,8 +211,8 @@ def test_scores_are_filtered_from_the_least_on(made: Callable[[], Prediction]) -
 
 
 def test_only_doubtful_boxes_and_poses_are_left_out_by_a_predictor() -> None:
-    assert [made().thresholded for made in MADE] == [False, True, False, False, True, False]
-    for made in (detect, keypoints):
+    assert [made().thresholded for made in MADE] == [False, True, True, False, False, True, False]
+    for made in (detect, instances, keypoints):
         assert made().draw_threshold == made().filter(classes="dog").draw_threshold == made()[0].draw_threshold == 0.3
         assert made().filter(min_score=0.1).draw_threshold == 0.1
 

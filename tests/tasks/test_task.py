@@ -26,6 +26,10 @@ ClassifyPrediction(np.asarray([0.2, 0.8], dtype=np.float32), labels["classify"],
 boxes = np.asarray([[3, 4, 20, 30]], dtype=np.float32)
 DetectPrediction(boxes, np.asarray([0.9]), np.asarray([1]), labels["detect"], image).draw()
 SegmentPrediction(np.eye(40, 60, dtype=np.uint8), labels["segment"], image=image).draw()
+from vertebra.annotations.run_lengths import Region
+from vertebra.tasks.instances.types import InstancePrediction, region_array
+regions = region_array([Region.of_box(boxes[0], (40, 60))])
+InstancePrediction(regions, boxes, np.asarray([0.9]), np.asarray([1]), (40, 60), labels["instances"], image).draw()
 points = np.asarray([[[5, 5], [15, 20]]], dtype=np.float32)
 found = TASKS["keypoints"].prediction
 found(points, np.ones((1, 2)), boxes, np.asarray([0.9]), np.asarray([1]), labels["keypoints"], image).draw()

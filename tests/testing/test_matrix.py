@@ -50,10 +50,10 @@ def learn(combination: Combination, canvas: tuple[int, int]) -> None:
     model = assemble(combination, backbone(combination.backbone)).train()
     model.zero_grad(set_to_none=True)
     images = torch.randint(0, 256, (2, 3, *canvas), dtype=torch.uint8)
-    (name,) = model.branches
-    targets = fake_targets(model.branch(name).labels, canvas)
-    terms, _ = model.loss(images, torch.tensor([canvas] * 2), {name: (torch.arange(2), targets)})
-    total = torch.stack([term.mean() for term in terms[name].values()]).sum()
+    rows = torch.arange(2)
+    targets = {name: (rows, fake_targets(model.branch(name).labels, canvas)) for name in model.branches}
+    terms, _ = model.loss(images, torch.tensor([canvas] * 2), targets)
+    total = torch.stack([term.mean() for own in terms.values() for term in own.values()]).sum()
     assert torch.isfinite(total)
     total.backward()
     unused = model.unused_parameters()  # trainable where another combination on this backbone needs them

@@ -7,16 +7,13 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from vertebra.annotations.outlines import outline_runs
-from vertebra.annotations.run_lengths import Region
+from vertebra.annotations.run_lengths import Patch, Region, patch_edges
 from vertebra.annotations.segmentations import Segmentation
 from vertebra.errors import DataError
 
 VERTICES = 96  # of an ellipse's outline, which then has 0.07 percent less area than the ellipse
 MAX_PIXELS = 178_956_970  # of a mask, as for images
 BLOCK = 2**22  # pixels that are encoded at a time
-
-Patch = tuple[np.ndarray, int, int]
-"""A mask (h, w) bool, and the left and top pixel of the image that it starts at."""
 
 
 def ellipse_outline(
@@ -82,7 +79,8 @@ def patch_runs(patches: Iterable[Patch], size: tuple[int, int]) -> Segmentation:
     mask, left, top = inside[0]
     step = max(1, BLOCK // mask.shape[0])
     edges = [
-        _edges(mask[:, column : column + step], left + column, top, height) for column in range(0, mask.shape[1], step)
+        patch_edges(mask[:, column : column + step], left + column, top, height)
+        for column in range(0, mask.shape[1], step)
     ]
     runs = np.diff(np.concatenate(edges), prepend=0, append=height * width)
     return Segmentation(runs=runs.astype(np.int64), size=size)
@@ -108,18 +106,6 @@ def _cut(patch: Patch, size: tuple[int, int]) -> Patch | None:
         left + int(columns[0]),
         top + int(rows[0]),
     )
-
-
-def _edges(mask: np.ndarray, left: int, top: int, height: int) -> np.ndarray:
-    """The first pixel of each run and the one after it, counted down the columns of an image of this height."""
-    padded = np.zeros((mask.shape[1], mask.shape[0] + 1), dtype=np.int8)  # the empty last row ends each column's runs
-    padded[:, :-1] = mask.T
-    steps = np.diff(padded.reshape(-1), prepend=np.int8(0))
-    starts, ends = np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
-    column, row = np.divmod(starts, mask.shape[0] + 1)
-    firsts = (column + left) * height + row + top
-    edges: np.ndarray = np.stack([firsts, firsts + ends - starts], axis=1).reshape(-1)
-    return edges
 
 
 def _merged(patches: Sequence[Patch]) -> Patch:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vertebra.errors import DataError
 
 LETTERS = 12  # maximum letters of one number: 60 bits
+
+Patch = tuple[np.ndarray, int, int]
+"""A mask (h, w) bool, and the left and top pixel of the image that it starts at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +37,90 @@ class Region:
         height, width = mask.shape
         return cls(np.concatenate([[0], runs]) if flat.size and flat[0] else runs, (height, width))
 
+    @classmethod
+    def of_edges(cls, edges: np.ndarray, size: tuple[int, int]) -> Region:
+        """From the positions (E,) where runs of its pixels begin and end, counted down the columns; two equal ones cancel each
+        other."""
+        positions, counts = np.unique(edges, return_counts=True)
+        kept = positions[counts % 2 == 1].astype(np.int64)
+        runs = np.diff(kept, prepend=0, append=size[0] * size[1])
+        return cls(runs[:-1] if len(runs) > 1 and runs[-1] == 0 else runs, size)
+
+    @classmethod
+    def of_patch(cls, patch: Patch, size: tuple[int, int]) -> Region:
+        """From a mask that lies wholly on an image of (height, width)."""
+        mask, left, top = patch
+        return cls.of_edges(patch_edges(mask, left, top, size[0]), size)
+
+    @classmethod
+    def of_spans(cls, columns: np.ndarray, tops: np.ndarray, bottoms: np.ndarray, size: tuple[int, int]) -> Region:
+        """The union of parts of columns, in any order.
+
+        Args:
+            columns: (S,) int64 of an image of (height, width).
+            tops, bottoms: (S,) the first row of each and the one after its last, from 0 to the height.
+            size: (height, width).
+        """
+        starts = columns * size[0]
+        events = np.concatenate([starts + tops, starts + bottoms])
+        steps = np.repeat([1, -1], len(columns))
+        order = np.lexsort([-steps, events])  # a span that begins where another ends continues it
+        depth = np.cumsum(steps[order])
+        outer = np.where(steps[order] > 0, depth == 1, depth == 0)
+        return cls.of_edges(events[order][outer], size)
+
+    @classmethod
+    def of_box(cls, box: np.ndarray, size: tuple[int, int]) -> Region:
+        """The pixels of an image of (height, width) whose centers lie in a box (4,) xyxy."""
+        limits = np.array([size[1], size[0], size[1], size[0]])
+        left, top, right, bottom = np.clip(np.ceil(np.nan_to_num(box) - 0.5), 0, limits).astype(np.int64)
+        columns = np.arange(left, max(left, right))
+        return cls.of_spans(columns, np.full(len(columns), top), np.full(len(columns), max(top, bottom)), size)
+
     @property
     def area(self) -> int:
         """Number of pixels."""
         return int(self.runs[1::2].sum())
+
+    @property
+    def edges(self) -> np.ndarray:
+        """(E,) int64, the positions where runs of its pixels begin and end, by turns."""
+        ends = np.cumsum(self.runs)
+        return ends[: len(ends) // 2 * 2]
+
+    def spans(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Its parts in each column: (S,) int64 column, first row, and the row after the last."""
+        starts, ends = self.edges.reshape(-1, 2).T
+        filled = ends > starts
+        starts, ends, height = starts[filled], ends[filled], self.size[0]
+        first = starts // height
+        counts = (ends - 1) // height - first + 1
+        within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
+        columns = np.repeat(first, counts) + within
+        tops = np.where(within == 0, np.repeat(starts, counts) - columns * height, 0)
+        bottoms = np.minimum(np.repeat(ends, counts) - columns * height, height)
+        return columns, tops, bottoms
+
+    def shifted(self, left: int, top: int, size: tuple[int, int]) -> Region:
+        """Its pixels moved by whole pixels, on an image of (height, width); what lies outside of it is cut off."""
+        columns, tops, bottoms = self.spans()
+        columns = columns + left
+        tops, bottoms = np.clip(tops + top, 0, size[0]), np.clip(bottoms + top, 0, size[0])
+        kept = (columns >= 0) & (columns < size[1]) & (bottoms > tops)
+        return Region.of_spans(columns[kept], tops[kept], bottoms[kept], size)
+
+    def patch(self) -> Patch:
+        """The mask inside `bounds`, and its corner; a mask without pixels for an empty region."""
+        columns, tops, bottoms = self.spans()
+        if not len(columns):
+            return np.zeros((0, 0), dtype=bool), 0, 0
+        left, top = int(columns.min()), int(tops.min())
+        size = (int(bottoms.max()) - top, int(columns.max()) + 1 - left)
+        return self.shifted(-left, -top, size).mask(), left, top
+
+    def to_coco(self) -> dict[str, Any]:
+        """As COCO writes it: ``size`` (height, width), and ``counts``, the compressed run lengths."""
+        return {"size": list(self.size), "counts": compress(self.runs)}
 
     def bounds(self) -> tuple[float, float, float, float]:
         """The smallest box around the pixels, xyxy as edges in pixels; nan for an empty region."""
@@ -55,6 +140,47 @@ class Region:
         values = np.arange(len(self.runs)) % 2 == 1
         mask: np.ndarray = np.repeat(values, self.runs).reshape(self.size[::-1]).T
         return mask
+
+
+def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:
+    """The pixels of any of some regions of an image of (height, width)."""
+    spans = [region.spans() for region in regions]
+    columns, tops, bottoms = (
+        np.concatenate([np.zeros(0, dtype=np.int64), *(span[field] for span in spans)]) for field in range(3)
+    )
+    return Region.of_spans(columns, tops, bottoms, size)
+
+
+def patch_edges(mask: np.ndarray, left: int, top: int, height: int) -> np.ndarray:
+    """The first pixel of each run of a mask and the one after it, counted down the columns of an image of this height.
+
+    Args:
+        mask: (h, w) bool, which lies wholly on the image.
+        left, top: the pixel of the image that it starts at.
+    """
+    padded = np.zeros((mask.shape[1], mask.shape[0] + 1), dtype=np.int8)  # the empty last row ends each column's runs
+    padded[:, :-1] = mask.T
+    steps = np.diff(padded.reshape(-1), prepend=np.int8(0))
+    starts, ends = np.flatnonzero(steps > 0), np.flatnonzero(steps < 0)
+    column, row = np.divmod(starts, mask.shape[0] + 1)
+    firsts = (column + left) * height + row + top
+    edges: np.ndarray = np.stack([firsts, firsts + ends - starts], axis=1).reshape(-1)
+    return edges
+
+
+def compress(counts: np.ndarray) -> str:
+    """Counts (R,) int64 as text; `decode_runs` is the inverse."""
+    values = counts.copy()
+    values[3:] -= counts[1:-2]
+    groups = np.ones(len(values), dtype=np.int64)
+    for size in range(1, LETTERS + 1):
+        half = np.int64(1) << (5 * size - 1)
+        groups[(values < -half) | (values >= half)] = size + 1
+    group = np.arange(int(groups.max(initial=1)))
+    letters = (values[:, None] >> (5 * group)) & 31
+    letters += 32 * (group < groups[:, None] - 1) + 48
+    text = letters[group < groups[:, None]].astype(np.uint8).tobytes()
+    return str(text, "ascii")
 
 
 def decode_runs(text: np.ndarray) -> np.ndarray:

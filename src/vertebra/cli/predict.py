@@ -36,7 +36,7 @@ def predict(
         None, help="File for JSON lines, written one by one; images and frames that it contains already are skipped."
     ),
     coco_results: str | None = typer.Option(
-        None, help="File for resumable COCO results of a detection, segmentation or keypoint branch."
+        None, help="File for resumable COCO results of a branch of boxes, masks or keypoints."
     ),
     coco_gt: str | None = typer.Option(
         None, help="COCO file with image and category ids; by default numbers in file names, and class ids."

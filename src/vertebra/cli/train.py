@@ -15,7 +15,7 @@ def train(
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
     task: str | None = typer.Option(
         None,
-        help="a task's name (classify, detect, segment, keypoints, or an installed one); by default what the data are labeled for.",
+        help="a task's name (classify, detect, segment, instances, keypoints, or an installed one); by default that of the labels.",
     ),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),

@@ -14,6 +14,7 @@ from vertebra.decoders.detect.ssd import SSD
 from vertebra.decoders.detect.ssdlite import SSDLite
 from vertebra.decoders.detect.tood import TOOD
 from vertebra.decoders.detect.yolox import YOLOX
+from vertebra.decoders.instances.mask_rcnn import MaskRCNN
 from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression
 from vertebra.decoders.keypoints.simcc import SimCC
@@ -43,6 +44,7 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "heatmap": Heatmap,
     "linear": Linear,
     "lraspp": LRASPP,
+    "mask_rcnn": MaskRCNN,
     "pspnet": PSPNet,
     "regression": KeypointRegression,
     "retinanet": RetinaNet,

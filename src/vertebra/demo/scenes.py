@@ -48,6 +48,7 @@ class Scene:
         boxes: (M, 4) xyxy in pixels, tight around the visible part of each animal.
         labels: (M,) indices into `ANIMALS`.
         mask: (H, W) uint8: 0 ground, 1 and up the animals in the order of `ANIMALS`.
+        numbers: (H, W) uint8: 0 ground, 1 and up the scene's animals in the order of ``boxes``.
     """
 
     image: np.ndarray
@@ -55,6 +56,7 @@ class Scene:
     boxes: np.ndarray
     labels: np.ndarray
     mask: np.ndarray
+    numbers: np.ndarray
 
 
 def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle | None = None) -> Scene:
@@ -75,8 +77,7 @@ def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle
         _draw_actor(draw, picture, ids, number, actor, _color(draw, ground_color, style.contrast))
     image = _light(draw, np.asarray(picture.resize(style.size[::-1], Image.Resampling.BOX), dtype=np.float32), style)
     numbers = np.asarray(ids.resize(style.size[::-1], Image.Resampling.NEAREST))
-    boxes, labels, mask = _labels(numbers, [actor.animal for actor in cast])
-    return Scene(image, ANIMALS[cast[-1].animal], boxes, labels, mask)
+    return Scene(image, ANIMALS[cast[-1].animal], *_labels(numbers, [actor.animal for actor in cast]))
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,10 @@ def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> 
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels and mask of the visible parts."""
+def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes, labels, mask and numbers of the visible parts; animals that are nearly hidden are left out."""
     boxes, labels = [], []
-    mask = np.zeros(numbers.shape, dtype=np.uint8)
+    mask, shown = np.zeros(numbers.shape, dtype=np.uint8), np.zeros(numbers.shape, dtype=np.uint8)
     for number, animal in enumerate(animals, start=1):
         rows, columns = np.nonzero(numbers == number)
         if len(rows) < 12:
@@ -189,4 +190,5 @@ def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.nda
         boxes.append((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
         labels.append(animal)
         mask[numbers == number] = animal + 1
-    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(labels, dtype=np.int64), mask
+        shown[numbers == number] = len(labels)
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(labels, dtype=np.int64), mask, shown

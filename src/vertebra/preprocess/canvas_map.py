@@ -24,6 +24,10 @@ class CanvasMap(Protocol):
     def area_scale(self) -> float:
         """Canvas pixels per image pixel, as areas."""
 
+    @property
+    def matrix(self) -> np.ndarray:
+        """(3, 3) float64, from x, y, 1 in image pixels to canvas pixels, up to a factor."""
+
     def transform(self, resize_spec: ResizeSpec, original: tuple[int, int]) -> ImageTransform:
         """The same map, as nearly as one without turns and mirroring can be."""
 

@@ -16,11 +16,12 @@ from vertebra.errors import ConfigError, UnknownName
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.classify.task import CLASSIFY
 from vertebra.tasks.detect.task import DETECT
+from vertebra.tasks.instances.task import INSTANCES
 from vertebra.tasks.keypoints.task import KEYPOINTS
 from vertebra.tasks.segment.task import SEGMENT
 from vertebra.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, SEGMENT, KEYPOINTS)}
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, INSTANCES, SEGMENT, KEYPOINTS)}
 ENTRY_POINTS = "vertebra.tasks"
 
 

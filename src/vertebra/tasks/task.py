@@ -127,6 +127,8 @@ class Task:
             keep them; not None for a task with ``temper``.
         tv_tensors: how annotations pass through a transform of torchvision; None for a task whose annotations have no position.
         diagnoser: returns a new `vertebra.tasks.diagnosis.Diagnoser` for a label specification; None for a task without one.
+        boxes_from: the task whose default decoder gives the boxes where a config has one branch of this task and names none; None
+            for a task whose decoders work without boxes.
         more_metrics: metrics that are shown beside ``monitor`` where there is room for a few.
     """
 
@@ -157,6 +159,7 @@ class Task:
     object_scores: Callable[[Any, Any], ObjectScores] | None = None
     confidences: Callable[[Any, Any], Confidences] | None = None
     diagnoser: Callable[[Any], Diagnoser] | None = None
+    boxes_from: str | None = None
     more_metrics: tuple[str, ...] = ()
 
     @property

@@ -243,6 +243,7 @@ def test_which_operations_are_defined() -> None:
     assert mixable(["segment"]) == {"mosaic", "cutmix", "copy_paste"} and mixable(["keypoints"]) == {"mosaic"}
     assert mixable(["classify", "detect"]) == {"mixup", "cutmix"} and mixable(["classify", "keypoints"]) == set()
     assert mixable(["detect", "segment"]) == {"mosaic", "cutmix"}, "pasted objects have no boxes"
+    assert mixable(["detect", "instances"]) == {"mosaic", "mixup", "cutmix"} and "copy_paste" in mixable(["instances"])
 
 
 @pytest.mark.parametrize("name", MIXING)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vertebra.decoders.detect._roi_box_head import RegionFeatures
 from vertebra.decoders.detect.faster_rcnn import FasterRCNN
 from vertebra.errors import ConfigError
 from vertebra.features import FeatureSpec, Level
+from vertebra.layers.region_features import RegionFeatures
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.testing import fake_features
 from vertebra.testing.contract import check_decoder

@@ -14,8 +14,9 @@ import numpy as np
 from vertebra.annotations.boxes import FARTHEST
 from vertebra.annotations.builder import AnnotationBuilder
 from vertebra.annotations.class_names import sorted_names
-from vertebra.annotations.drawing import Patch, drawn_patch, patch_runs
+from vertebra.annotations.drawing import drawn_patch, patch_runs
 from vertebra.annotations.notes import Note
+from vertebra.annotations.run_lengths import Patch
 from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import whole_number

@@ -13,7 +13,7 @@ from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.detect._dense_head import default_width, used_levels
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess, nms_postprocess
 from vertebra.decoders.detect._region_proposal_network import ProposalNetwork, ProposalPostprocess, Proposed
-from vertebra.decoders.detect._roi_box_head import BoxHead, RegionFeatures
+from vertebra.decoders.detect._roi_box_head import BoxHead
 from vertebra.decoders.detect.retinanet import check_anchor_sizes
 from vertebra.decoders.teacher_outputs import check_same_decoder
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
@@ -21,6 +21,7 @@ from vertebra.geometry.anchors import level_shapes, sized_shapes
 from vertebra.geometry.box_coding import CODE_WEIGHTS, decode_deltas, encode_deltas
 from vertebra.geometry.points import Spacing
 from vertebra.layers.option_range import check_range
+from vertebra.layers.region_features import RegionFeatures
 from vertebra.losses.distillation import region_term, softmax_score_logits
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.proposals import region_class_term

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -86,26 +87,54 @@ class BoxPairs:
 
 def pairs_of_image(prediction: DetectPrediction, annotation: DetectAnnotation) -> BoxPairs:
     """The boxes and pairs of one image."""
-    kept = _kept(prediction.scores, prediction.class_ids)
+    kept = kept_detections(prediction.scores, prediction.class_ids)
     boxes = prediction.boxes[kept].astype(np.float64)
-    class_ids = prediction.class_ids[kept]
     true_boxes, crowd = annotation.boxes.reshape(-1, 4).astype(np.float64), annotation.crowd.astype(bool)
     common, sizes = intersection(boxes[:, None], true_boxes[None]), areas(boxes)
-    share = common[:, crowd] / np.maximum(sizes, 1e-9)[:, None]
-    same = class_ids[:, None] == annotation.labels[None, crowd]
-    common = common[:, ~crowd]
-    iou = common / np.maximum(sizes[:, None] + areas(true_boxes[~crowd]) - common, 1e-9)
+    share = common / np.maximum(sizes, 1e-9)[:, None]
+    iou = common / np.maximum(sizes[:, None] + areas(true_boxes) - common, 1e-9)
+    return pair_objects(
+        ImageObjects(boxes, prediction.scores[kept], prediction.class_ids[kept]),
+        ImageObjects(true_boxes, crowd, annotation.labels),
+        np.where(crowd, share, iou),
+    )
+
+
+class ImageObjects(NamedTuple):
+    """The predicted or annotated objects of one image.
+
+    Attributes:
+        boxes: (M, 4) float64.
+        values: (M,) scores of predicted objects; whether an annotated one is a crowd.
+        class_ids: (M,)
+    """
+
+    boxes: np.ndarray
+    values: np.ndarray
+    class_ids: np.ndarray
+
+
+def pair_objects(predicted: ImageObjects, true: ImageObjects, overlaps: np.ndarray) -> BoxPairs:
+    """The objects and pairs of one image.
+
+    Args:
+        predicted, true: the objects.
+        overlaps: (F, T) the IoU of each pair, for a crowd the share of the predicted object that lies in it.
+    """
+    crowd = true.values.astype(bool)
+    share, iou = overlaps[:, crowd], overlaps[:, ~crowd]
+    same = predicted.class_ids[:, None] == true.class_ids[None, crowd]
     pairs = np.argwhere(iou >= MIN_IOU)
     return BoxPairs(
         images=1,
-        boxes=boxes,
-        scores=prediction.scores[kept],
-        class_ids=class_ids,
-        box_images=np.zeros(len(boxes), dtype=np.int64),
+        boxes=predicted.boxes,
+        scores=predicted.values,
+        class_ids=predicted.class_ids,
+        box_images=np.zeros(len(predicted.boxes), dtype=np.int64),
         crowd_share=np.where(same, share, 0).max(axis=1, initial=0),
         any_crowd_share=share.max(axis=1, initial=0),
-        true_boxes=true_boxes[~crowd],
-        true_ids=annotation.labels[~crowd].astype(np.int64),
+        true_boxes=true.boxes[~crowd],
+        true_ids=true.class_ids[~crowd].astype(np.int64),
         true_images=np.zeros(int((~crowd).sum()), dtype=np.int64),
         pairs=pairs,
         overlaps=iou[pairs[:, 0], pairs[:, 1]],
@@ -129,7 +158,7 @@ def concatenate(parts: Sequence[BoxPairs]) -> BoxPairs:
     return BoxPairs(images=int(firsts[-1, 0]), **columns)
 
 
-def _kept(scores: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
+def kept_detections(scores: np.ndarray, class_ids: np.ndarray) -> np.ndarray:
     """(M,) bool, the best `MAX_DETECTIONS` of each class."""
     if len(scores) <= MAX_DETECTIONS:
         return np.ones(len(scores), dtype=bool)

@@ -1,11 +1,11 @@
-"""COCO's average precision of boxes, by faster-coco-eval."""
+"""COCO's average precision of boxes, and of other objects, by faster-coco-eval."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -26,19 +26,36 @@ def average_precision(
         counts: (images, 2) int64, the number of rows of each image in ``predicted`` and ``true``.
         classes: names of the classes.
     """
+    images = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
+    sides = (_annotations(true, counts[:, 1], "iscrowd"), _annotations(predicted, counts[:, 0], "score"))
+    return coco_metrics(images, sides, classes, "bbox")
+
+
+def coco_metrics(
+    images: list[dict[str, Any]],
+    sides: tuple[list[dict[str, Any]], list[dict[str, Any]]],
+    classes: Sequence[str],
+    overlap: Literal["bbox", "segm", "boundary"],
+) -> dict[str, float]:
+    """Average precision and recall of entries of COCO files; metrics without ground-truth objects are left out.
+
+    Args:
+        images: entries with ``id``, ``height`` and ``width``.
+        sides: entries of the annotated and of the predicted objects.
+        classes: names of the classes; the id of the first is 1.
+        overlap: of boxes, of masks, or the smaller of those of masks and of their boundaries.
+    """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    images = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
-        sides = []
-        for rows, count, field in ((true, counts[:, 1], "iscrowd"), (predicted, counts[:, 0], "score")):
+        indexed = []
+        for entries in sides:
             side = COCO()
-            annotations = _annotations(rows, count, field)
-            side.dataset = {"images": images, "categories": categories, "annotations": annotations}
+            side.dataset = {"images": images, "categories": categories, "annotations": entries}
             side.createIndex()
-            sides.append(side)
-        evaluation = COCOeval_faster(*sides, "bbox")
+            indexed.append(side)
+        evaluation = COCOeval_faster(*indexed, overlap)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

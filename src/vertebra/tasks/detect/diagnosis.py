@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.box_iou import areas
 from vertebra.tasks.calibration import bin_totals, reliability_chart
-from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.box_pairs import BoxPairs, concatenate, pairs_of_image
 from vertebra.tasks.detect.error_kinds import (
     KINDS,
@@ -21,8 +22,6 @@ from vertebra.tasks.detect.error_kinds import (
     gains,
 )
 from vertebra.tasks.detect.image_errors import image_losses, image_texts
-from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.detect.wrong_labels import wrong_boxes
 from vertebra.tasks.diagnosis import BarChart, Block, Cell, Diagnosis, LineChart, Matrix, Table
 from vertebra.tasks.score_curves import ScoreCurve, best_thresholds, f1_chart, precision_recall_chart, score_curve
@@ -48,15 +47,20 @@ class DetectDiagnosis:
 
     Args:
         labels: the classes.
+        pairs: returns the objects and pairs of one image from its prediction and its annotation, for objects that overlap by more
+            than their boxes.
+        right: what a right object is, for the texts.
     """
 
-    def __init__(self, labels: DetectLabels) -> None:
-        self.names = labels.classes
+    def __init__(
+        self, labels: LabelSpec, pairs: Callable[[Any, Any], BoxPairs] = pairs_of_image, right: str = RIGHT
+    ) -> None:
+        self.names, self.pairs, self.right = labels.classes, pairs, right
         self.images: list[BoxPairs] = []
 
-    def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
+    def update(self, predictions: Sequence[Any], ground_truths: Sequence[Any]) -> None:
         """Adds the predictions of some images, with all scores, and their annotations, in the same order."""
-        self.images += map(pairs_of_image, predictions, ground_truths)
+        self.images += map(self.pairs, predictions, ground_truths)
 
     def compute(self) -> Diagnosis:
         """The diagnosis of all images added so far."""
@@ -67,13 +71,13 @@ class DetectDiagnosis:
         minimum = np.array([thresholds.get(name, DEFAULT_THRESHOLD) for name in names])
         counted = boxes.scores >= minimum[boxes.class_ids]
         blocks: list[Block] = [
-            _class_table(names, boxes, errors, curves),
+            _class_table(names, boxes, errors, curves, self.right),
             *_error_charts(boxes, errors, len(names)),
             _confusion_matrix(names, boxes, errors, counted),
-            precision_recall_chart(names, curves, RIGHT),
-            f1_chart(names, curves, RIGHT),
+            precision_recall_chart(names, curves, self.right),
+            f1_chart(names, curves, self.right),
             _reliability(boxes, errors),
-            _size_table(boxes, errors, counted),
+            _size_table(boxes, errors, counted, self.right),
         ]
         return Diagnosis(
             blocks,
@@ -97,7 +101,9 @@ def _curves(boxes: BoxPairs, errors: BoxErrors, classes: int) -> list[ScoreCurve
     ]
 
 
-def _class_table(names: Sequence[str], boxes: BoxPairs, errors: BoxErrors, curves: Sequence[ScoreCurve]) -> Table:
+def _class_table(
+    names: Sequence[str], boxes: BoxPairs, errors: BoxErrors, curves: Sequence[ScoreCurve], right: str
+) -> Table:
     """One row a class."""
     positives = np.bincount(boxes.true_ids, minlength=len(names))
     by_iou = []
@@ -114,7 +120,7 @@ def _class_table(names: Sequence[str], boxes: BoxPairs, errors: BoxErrors, curve
             ratios = [float(value[curve.row]) for value in (curve.precision, curve.recall, curve.f1)]
         rows.append([name, int(positives[k]), *values, *ratios, curve.threshold])
     columns = ["class", "objects", "AP", "AP50", "AP75", "precision", "recall", "F1", "best threshold"]
-    text = f"AP is COCO's. Precision, recall and F1 are those at the score threshold with the best F1. {RIGHT}"
+    text = f"AP is COCO's. Precision, recall and F1 are those at the score threshold with the best F1. {right}"
     return Table("Classes", columns, rows, text)
 
 
@@ -173,7 +179,7 @@ def _reliability(boxes: BoxPairs, errors: BoxErrors) -> LineChart:
     return reliability_chart(totals, "score of a box", "share of right boxes")
 
 
-def _size_table(boxes: BoxPairs, errors: BoxErrors, counted: np.ndarray) -> Table:
+def _size_table(boxes: BoxPairs, errors: BoxErrors, counted: np.ndarray, right: str) -> Table:
     """How many objects of each size are detected, and what happens to the others."""
     area = areas(boxes.true_boxes)
     bands = np.searchsorted([low for _, low in SIZES], area, side="right") - 1
@@ -190,4 +196,4 @@ def _size_table(boxes: BoxPairs, errors: BoxErrors, counted: np.ndarray) -> Tabl
         wrong = int((objects & ~detected & ~missed).sum())
         rows.append([name, count, *recalls, int((objects & missed).sum()), wrong])
     columns = ["size in pixels", "objects", "recall", "recall at any score", "missed", "wrong class or badly located"]
-    return Table("Objects by size", columns, rows, f"Sizes are COCO's, by the area of the box. {RIGHT}")
+    return Table("Objects by size", columns, rows, f"Sizes are COCO's, by the area of the box. {right}")

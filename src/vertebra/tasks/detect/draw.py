@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from vertebra.tasks.picture import draw_tag, enlarge, fit_text, line_width, tag_
 
 if TYPE_CHECKING:
     from vertebra.tasks.detect.types import DetectPrediction
+    from vertebra.tasks.prediction import Prediction
 
 
 def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image.Image:
@@ -27,31 +29,55 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
     """
     canvas = enlarge(picture).copy()
     tracks = prediction.track_ids
-    shown = np.flatnonzero(~(prediction.scores < prediction.draw_threshold) | (tracks is not None))
-    shown = shown[np.argsort(-prediction.scores[shown], kind="stable")]
-    factor = np.asarray([canvas.width / picture.width, canvas.height / picture.height] * 2)
-    limit = np.asarray([canvas.width, canvas.height] * 2)
-    boxes = np.clip(np.rint(prediction.boxes[shown] * factor), 0, limit).astype(int)
+    shown = shown_objects(prediction.scores, prediction.draw_threshold if tracks is None else -np.inf)
+    boxes = boxes_on(canvas, prediction.boxes[shown], picture.size)
     colors = [color(number) for number in (prediction.class_ids if tracks is None else tracks)[shown].tolist()]
     draw = ImageDraw.Draw(canvas)
     width = line_width(canvas)
     for box, outline in zip(boxes[::-1], colors[::-1], strict=True):
         _draw_box(draw, box, outline, width)
-    size = text_size(canvas)
-    texts = _texts(prediction, shown, size, canvas.width // 2)
-    tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
-    for text, background, corner in reversed(list(zip(texts, colors, tag_corners, strict=True))):
-        draw_tag(draw, corner, text, size, background)
+    draw_tags(canvas, boxes, tag_texts(prediction, shown, canvas), colors)
     return canvas
 
 
-def _texts(prediction: DetectPrediction, rows: np.ndarray, size: int, width: int) -> list[str]:
-    """The texts of tags: the track, the class, shortened to a width in pixels, and the score."""
+def shown_objects(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """The rows of the objects whose score is not below the threshold, best first."""
+    shown = np.flatnonzero(~(scores < threshold))
+    best_first: np.ndarray = shown[np.argsort(-scores[shown], kind="stable")]
+    return best_first
+
+
+def boxes_on(canvas: Image.Image, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes (M, 4) of a picture of (width, height) in whole pixels of a canvas that it was enlarged to."""
+    factor = np.asarray([canvas.width / size[0], canvas.height / size[1]] * 2)
+    limit = np.asarray([canvas.width, canvas.height] * 2)
+    whole: np.ndarray = np.clip(np.rint(boxes * factor), 0, limit).astype(int)
+    return whole
+
+
+def draw_tags(canvas: Image.Image, boxes: np.ndarray, texts: Sequence[str], colors: Sequence[Color]) -> None:
+    """Draws a tag at each box.
+
+    Args:
+        canvas: the picture.
+        boxes: (M, 4) in whole pixels of it, best first.
+        texts, colors: of the tags.
+    """
+    size = text_size(canvas)
+    tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
+    draw = ImageDraw.Draw(canvas)
+    for text, background, corner in reversed(list(zip(texts, colors, tag_corners, strict=True))):
+        draw_tag(draw, corner, text, size, background)
+
+
+def tag_texts(prediction: Prediction, rows: np.ndarray, canvas: Image.Image) -> list[str]:
+    """The texts of the tags of some objects on a picture: the track, the class, shortened to half of the picture, and the score
+    where it is not NaN."""
+    size, width = text_size(canvas), canvas.width // 2
     names = [fit_text(prediction.spec.classes[label], size, width) for label in prediction.class_ids[rows].tolist()]
     scores = ["" if np.isnan(score) else f" {score:.2f}" for score in prediction.scores[rows].tolist()]
-    tracks = (
-        [""] * len(rows) if prediction.track_ids is None else [f"#{i} " for i in prediction.track_ids[rows].tolist()]
-    )
+    ids = getattr(prediction, "track_ids", None)
+    tracks = [""] * len(rows) if ids is None else [f"#{number} " for number in ids[rows].tolist()]
     return [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
 
 

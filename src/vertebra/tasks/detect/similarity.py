@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.prediction import Prediction
 
 CONFIDENT_SCORE = 0.3  # minimum score of an object that both predictions must have
 MIN_IOU = 0.5
@@ -16,9 +17,14 @@ def similarity(expected: DetectPrediction, got: DetectPrediction) -> float:
     A confident object has a score of 0.3, or half of the best score if that is lower; its match needs half of that score. 1 if
     neither prediction has a confident object.
     """
+    return matched_share(expected, got, pairwise_iou(expected.boxes, got.boxes) >= MIN_IOU)
+
+
+def matched_share(expected: Prediction, got: Prediction, overlapping: np.ndarray) -> float:
+    """`similarity` of two predictions of objects, from which of them overlap, (M, L) bool."""
     threshold = min(CONFIDENT_SCORE, 0.5 * float(expected.scores.max(initial=0.0)) or CONFIDENT_SCORE)
     same_class = expected.class_ids[:, None] == got.class_ids[None]
-    matches = np.logical_and(pairwise_iou(expected.boxes, got.boxes) >= MIN_IOU, same_class)
+    matches = np.logical_and(overlapping, same_class)
     expected_confident, got_confident = expected.scores >= threshold, got.scores >= threshold
     expected_matched = matches[:, got.scores >= threshold / 2].any(axis=1)[expected_confident]
     got_matched = matches[expected.scores >= threshold / 2].any(axis=0)[got_confident]

@@ -12,6 +12,8 @@ from typing import TypedDict
 
 import numpy as np
 
+from vertebra.annotations.run_lengths import compress
+
 
 class RunLengths(TypedDict):
     """A mask as COCO writes it: ``size`` (height, width), and ``counts``, the compressed run lengths."""
@@ -37,21 +39,6 @@ def of_region(region: np.ndarray) -> RunLengths:
     """The run lengths of a region (H, W) bool."""
     values, lengths = _runs(region)
     return _written(region, values, lengths)
-
-
-def compress(counts: np.ndarray) -> str:
-    """Counts (R,) int64 as text."""
-    values = counts.copy()
-    values[3:] -= counts[1:-2]
-    groups = np.ones(len(values), dtype=np.int64)
-    for size in range(1, 13):  # 12 groups hold all 60 bits that a count can have
-        half = np.int64(1) << (5 * size - 1)
-        groups[(values < -half) | (values >= half)] = size + 1
-    group = np.arange(int(groups.max(initial=1)))
-    letters = (values[:, None] >> (5 * group)) & 31
-    letters += 32 * (group < groups[:, None] - 1) + 48
-    text = letters[group < groups[:, None]].astype(np.uint8).tobytes()
-    return str(text, "ascii")
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ class PeerModel:
     """A peer's model: the config of the equivalent Vertebra model, and its tensors under Vertebra's names.
 
     Attributes:
-        model: the ``model`` section of a config, with one branch named after its task, the classes, and all options that
+        model: the ``model`` section of a config, with branches named after their tasks, the classes, and all options that
             make the outputs equal.
         resize_spec: how its images are resized to the canvas.
         tensors: by Vertebra's names; tensors without a counterpart keep the peer's name and are reported as left over.

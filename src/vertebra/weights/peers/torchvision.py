@@ -13,6 +13,7 @@ from torch import Tensor
 from vertebra.weights.peers import (
     torchvision_classify,
     torchvision_detection,
+    torchvision_instances,
     torchvision_segmentation,
     torchvision_ssd,
 )
@@ -24,6 +25,7 @@ def builders() -> dict[str, TorchvisionBuilder]:
     return {
         **torchvision_classify.BUILDERS,
         **torchvision_detection.BUILDERS,
+        **torchvision_instances.BUILDERS,
         **torchvision_segmentation.BUILDERS,
         **torchvision_ssd.BUILDERS,
     }

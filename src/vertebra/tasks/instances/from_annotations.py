@@ -1,0 +1,65 @@
+"""Objects with masks from the annotations of a data set."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vertebra.annotations.annotated_sizes import AnnotatedSizes
+from vertebra.annotations.boxes import FARTHEST, check_pixels
+from vertebra.annotations.class_ids import listed_ids, object_boxes
+from vertebra.annotations.class_names import bincount, without_images
+from vertebra.annotations.notes import Note
+from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.shapes import Shapes
+from vertebra.annotations.table import Annotations
+from vertebra.annotations.values import check_usable
+from vertebra.tasks.instances.column import InstanceColumn
+from vertebra.tasks.instances.labels import InstanceLabels
+
+
+def read_instances(
+    annotations: Annotations, options: ReadOptions, notes: list[Note]
+) -> tuple[InstanceColumn, InstanceLabels]:
+    """The objects of all images, with the masks of their outlines or run lengths.
+
+    Of an object with a box alone nobody knows the mask, so its box is ignored, as crowds are.
+
+    Raises:
+        DataError: no object can be used, or too few.
+    """
+    labels = InstanceLabels(options.classes or annotations.category_names)
+    objects = annotations.objects
+    ids = listed_ids(annotations, objects.categories, labels.classes, "object", notes)
+    listed = ids >= 0
+    shapes = objects.shapes or Shapes.none(len(objects))
+    problems = list(shapes.notes)
+    check_pixels(shapes.points, "outline", annotations.where)
+    boxes = object_boxes(annotations, "object", [])
+    drawn = shapes.drawn
+    flat = listed & drawn & ~shapes.enclosing
+    sides = boxes[:, 2:] - boxes[:, :2]
+    boxed = listed & ~drawn & (sides > 0).all(axis=1) & (np.abs(boxes) <= FARTHEST).all(axis=1)
+    bare = listed & ~drawn & ~boxed
+    for which, text, result in (
+        (flat, "whose outline encloses nothing", "dropped"),
+        (boxed, "with a box but no outline", "ignored in training and metrics"),
+        (bare, "without an outline or a box", "dropped"),
+    ):
+        if which.any():
+            problems.append(Note.of("object", text, result, annotations.names(objects.rows[which])))
+    kept = np.flatnonzero(listed & ~flat & ~bare)
+    total = annotations.dropped + int(listed.sum())
+    crowd = (objects.crowd | boxed)[kept]
+    check_usable(total, total - len(kept), int(crowd.sum()), annotations.where, [*annotations.notes, *problems])
+    column = InstanceColumn.of(
+        objects.rows[kept],
+        shapes.take(kept).compact(),
+        np.nan_to_num(boxes[kept]),
+        ids[kept],
+        crowd,
+        annotations.annotated,
+        AnnotatedSizes.of(annotations),
+    )
+    notes += problems
+    notes += without_images(labels.classes, bincount(column.labels, labels.class_count))
+    return column, labels
