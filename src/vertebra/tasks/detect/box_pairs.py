@@ -28,6 +28,7 @@ class BoxPairs:
         box_images: (F,) the image of each.
         crowd_share: (F,) the largest share of each that lies in one crowd of its class.
         any_crowd_share: (F,) the same for crowds of any class.
+        exhaustive: (F,) bool, whether all objects of its class are annotated in its image.
         true_boxes: (T, 4) float64.
         true_ids, true_images: (T,) class and image of each.
         pairs: (P, 2) int64, a predicted and an annotated box of the same image with an IoU of at least `MIN_IOU`.
@@ -41,6 +42,7 @@ class BoxPairs:
     box_images: np.ndarray
     crowd_share: np.ndarray
     any_crowd_share: np.ndarray
+    exhaustive: np.ndarray
     true_boxes: np.ndarray
     true_ids: np.ndarray
     true_images: np.ndarray
@@ -79,8 +81,8 @@ class BoxPairs:
         return match_by_rank(self.ranks, len(self.true_ids), self.pairs[chosen], self.overlaps[chosen])
 
     def ignored(self, matches: np.ndarray, min_iou: float) -> np.ndarray:
-        """(F,) bool, the unmatched boxes that lie in a crowd of their class."""
-        ignored: np.ndarray = (matches < 0) & (self.crowd_share >= min_iou)
+        """(F,) bool, the unmatched boxes in a crowd of their class, or of a class that is not exhaustively annotated."""
+        ignored: np.ndarray = (matches < 0) & ((self.crowd_share >= min_iou) | ~self.exhaustive)
         return ignored
 
 
@@ -104,6 +106,9 @@ def pairs_of_image(prediction: DetectPrediction, annotation: DetectAnnotation) -
         box_images=np.zeros(len(boxes), dtype=np.int64),
         crowd_share=np.where(same, share, 0).max(axis=1, initial=0),
         any_crowd_share=share.max(axis=1, initial=0),
+        exhaustive=np.ones(len(boxes), dtype=bool)
+        if annotation.exhaustive is None
+        else annotation.exhaustive[class_ids],
         true_boxes=true_boxes[~crowd],
         true_ids=annotation.labels[~crowd].astype(np.int64),
         true_images=np.zeros(int((~crowd).sum()), dtype=np.int64),
@@ -151,6 +156,7 @@ NO_BOXES = BoxPairs(
     box_images=_NO_ROWS,
     crowd_share=np.zeros(0),
     any_crowd_share=np.zeros(0),
+    exhaustive=np.zeros(0, dtype=bool),
     true_boxes=np.zeros((0, 4)),
     true_ids=_NO_ROWS,
     true_images=_NO_ROWS,

@@ -16,7 +16,11 @@ KEYS = {"map": 0, "map_50": 1, "map_75": 2, "mar_100": 8, "map_small": 3, "map_m
 
 
 def average_precision(
-    predicted: np.ndarray, true: np.ndarray, counts: np.ndarray, classes: Sequence[str]
+    predicted: np.ndarray,
+    true: np.ndarray,
+    counts: np.ndarray,
+    classes: Sequence[str],
+    exhaustive: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Average precision and recall as pycocotools computes them; metrics without ground-truth objects are left out.
 
@@ -25,11 +29,16 @@ def average_precision(
         true: (T, 6) xyxy, whether it is a crowd, and label.
         counts: (images, 2) int64, the number of rows of each image in ``predicted`` and ``true``.
         classes: names of the classes.
+        exhaustive: (images, K) bool, the classes of which an image has all annotations; None for all. Of the others, predictions
+            without a match do not count, as in Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    images = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    images: list[dict[str, Any]] = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
+    for image, scope in zip(images, () if exhaustive is None else exhaustive, strict=exhaustive is not None):
+        image["neg_category_ids"] = (np.flatnonzero(scope) + 1).tolist()
+        image["not_exhaustive_category_ids"] = (np.flatnonzero(~scope) + 1).tolist()
+    categories = [{"id": number, "name": name, "frequency": "f"} for number, name in enumerate(classes, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
         sides = []
         for rows, count, field in ((true, counts[:, 1], "iscrowd"), (predicted, counts[:, 0], "score")):
@@ -38,7 +47,7 @@ def average_precision(
             side.dataset = {"images": images, "categories": categories, "annotations": annotations}
             side.createIndex()
             sides.append(side)
-        evaluation = COCOeval_faster(*sides, "bbox")
+        evaluation = COCOeval_faster(*sides, "bbox", lvis_style=exhaustive is not None)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
