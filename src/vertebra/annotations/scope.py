@@ -135,7 +135,10 @@ def joined_scope(parts: Sequence[LabelScope | None], counts: Sequence[int]) -> L
 def intersected(scopes: Sequence[np.ndarray | None]) -> np.ndarray | None:
     """The exhaustively annotated classes of an image that is made of several: those of all; each is (K,) bool, or None for all."""
     partial = [scope for scope in scopes if scope is not None]
-    return np.logical_and.reduce(partial) if partial else None
+    if not partial:
+        return None
+    annotated: np.ndarray = np.logical_and.reduce(partial)
+    return annotated
 
 
 def relabeled(exhaustive: np.ndarray | None, ids: np.ndarray, class_count: int) -> np.ndarray | None:
