@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 import vertebra
 from vertebra.annotations.class_edits import class_edits
 from vertebra.annotations.options import ReadOptions
 from vertebra.config import Config
 from vertebra.data.class_mapping import class_mapping
+from vertebra.data.convert import of_classes
 from vertebra.data.index import Index
 from vertebra.data.open import open_data
 from vertebra.data.open_datasets import open_split
@@ -122,6 +124,9 @@ def test_written_and_read_again(coco: Make, tmp_path: Path) -> None:
         exhaustive = scope.of_image(0, 3)
         assert exhaustive is not None and exhaustive.tolist() == [True, False, True] and scope.of_image(1, 3) is None
     written = json.loads((tmp_path / "new/annotations/instances.json").read_text())["images"]
+    chosen = of_classes(annotations, ("cow", "cat")).scope
+    assert chosen is not None
+    np.testing.assert_array_equal(chosen.of_image(0, 2), [True, False])  # type: ignore[arg-type]
     assert (written[0]["neg_category_ids"], written[0]["not_exhaustive_category_ids"]) == ([5], [3])
     assert "neg_category_ids" not in written[1]
 
@@ -224,3 +229,34 @@ def test_a_decoder_that_cannot_is_refused(coco: Make, monkeypatch: pytest.Monkey
     monkeypatch.setattr(type(model.branch("detect").decoder), "scope_use", "none")
     with pytest.raises(ConfigError, match="in 1 of its training images, and YOLOX takes what is not annotated for"):
         check_scope(model, [mixed])
+
+
+def test_a_training_on_two_sources(coco: Make, tmp_path: Path) -> None:
+    """From the files to the metrics; one source is annotated wholly, of the other one class."""
+    root = str(lvis(coco, {}, {"not_exhaustive_category_ids": [7]}, {}))
+    run = vertebra.train(
+        {
+            "data": {
+                "train": [{"path": root}, {"path": root, "annotated": ["dog"]}],
+                "val": [{"path": root}],
+                "check": False,
+            },
+            "model": {
+                "backbone": {"name": "resnet10t", "pretrained": False},
+                "task": "detect",
+                "neck": "fpn",
+                "decoder": "fcos",
+            },
+            "train": {
+                "epochs": 1,
+                "batch_size": 6,
+                "image_size": 64,
+                "workers": 0,
+                "augment": {"name": "light", "mosaic": 1.0},
+            },
+        },
+        out=tmp_path / "run",
+    )
+    config = yaml.safe_load((Path(run) / "config.yaml").read_text())
+    assert config["data"]["train"][1]["annotated"] == ["dog"]
+    assert np.isfinite(vertebra.evaluate(run, split="val")["detect/map"])
