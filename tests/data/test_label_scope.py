@@ -192,6 +192,17 @@ def test_masks_of_exclusive_classes(coco: Make) -> None:
     assert np.unique(mixed.mask).tolist() == [4], "the cow is no longer annotated, and the dog is on the other half"
 
 
+def test_mask_files(masks: Make) -> None:
+    """Pixels of other classes are of no annotated class; ignored ones stay ignored."""
+    values = np.array([[0, 1, 2, 255]], dtype=np.uint8).repeat(4, axis=0)
+    root = masks({"train/a": values, "val/a": values})
+    options: dict[str, Any] = {"classes": ["background", "road", "sky"], "annotated": ["road"]}
+    exclusive = open_data(root, "segment", "train", **options).columns["segment"].get(0, (4, 4))
+    assert exclusive.mask[0].tolist() == [3, 1, 3, 255] and exclusive.exhaustive.tolist() == [False, True, False]
+    overlapping = open_data(root, "segment", "train", multilabel=True, **options).columns["segment"].get(0, (4, 4))
+    assert overlapping.mask[:, 0].tolist() == [[0, 1, 0, 255], [255] * 4]
+
+
 @pytest.mark.parametrize(("task", "noun"), [("classify", "classify"), ("keypoints", "keypoints")])
 def test_tasks_without_use_for_it(coco: Make, task: str, noun: str) -> None:
     boxes = [{**BOXES[0], "keypoints": [1, 2, 2], "num_keypoints": 1}]
