@@ -153,5 +153,6 @@ def relabeled(exhaustive: np.ndarray | None, ids: np.ndarray, class_count: int) 
     if exhaustive is None:
         return None
     known = np.bincount(ids[ids >= 0], minlength=class_count)
-    complete: np.ndarray = np.bincount(ids[(ids >= 0) & exhaustive], minlength=class_count)
-    return (complete == known) & (known > 0)
+    complete = np.bincount(ids[(ids >= 0) & exhaustive], minlength=class_count)
+    annotated: np.ndarray = (complete == known) & (known > 0)
+    return annotated
