@@ -39,6 +39,7 @@ WITH_DATA = (
     "wrong_masks",
     "wrong_points",
     "calibration",
+    "label_scope",
 )
 """Those that need a data set or weights; they are run by themselves."""
 

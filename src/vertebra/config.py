@@ -157,6 +157,8 @@ class SourceConfig(_Strict):
         classes: new names of classes, each with the names in the files that become it: ``{dog: [Dog, puppy]}``.
         drop_classes: classes of the files whose annotations are left out; their objects count as background.
         ignore_classes: classes of the files that count neither as objects nor as background.
+        annotated: classes that are annotated here, by the names after ``classes``: what is not labeled of another class may still
+            be there, so that it is neither learned nor measured on these images; default: all classes.
         fraction: part of the images that is used at all, the same ones in each epoch and run with a seed.
         balance: "classes": images with rare classes are drawn more often in training, at an unchanged length of the epoch.
         columns: columns of a table by what is read from them: ``{image: path, label: species}``.
@@ -172,6 +174,7 @@ class SourceConfig(_Strict):
     classes: dict[str, list[str] | str] | None = Field(default=None, min_length=1)
     drop_classes: list[str] = []
     ignore_classes: list[str] = []
+    annotated: list[str] | None = Field(default=None, min_length=1)
     fraction: float = Field(default=1.0, gt=0, le=1)
     balance: Literal["classes"] | None = None
     columns: dict[str, str | int] | None = Field(default=None, min_length=1)

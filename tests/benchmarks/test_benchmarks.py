@@ -25,6 +25,7 @@ from benchmarks import (  # noqa: E402
     augmentation,
     calibration,
     inference,
+    label_scope,
     loading,
     memory,
     mirroring,
@@ -560,3 +561,20 @@ def test_a_peer_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit):
         training.parsed(["--task", "segment", "--peer", "timm train.py"])
     assert "no peer 'timm train.py' for segment; there are smp Unet" in capsys.readouterr().err
+
+
+def test_label_scope_gives_each_third_one_class(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    entries = [{"id": number, "file_name": f"{number}.png", "height": 8, "width": 8} for number in range(6)]
+    for entry in entries:
+        Image.new("RGB", (8, 8)).save(tmp_path / "images" / str(entry["file_name"]))
+    boxes = [{"id": n, "image_id": n // 2, "category_id": n % 2, "bbox": [1, 1, 4, 4]} for n in range(12)]
+    content = {"images": entries, "annotations": boxes, "categories": [{"id": n, "name": "ab"[n]} for n in range(2)]}
+    for split in ("train", "val"):
+        (tmp_path / f"{split}.json").write_text(json.dumps(content))
+    lists = label_scope.write_lists(tmp_path, tmp_path, 0)
+    assert {name: len(file.read_text().split()) for name, file in lists.items()} == {"a": 3, "b": 3}
+    kinds = {kind: label_scope.sources(tmp_path, lists, kind)[0] for kind in label_scope.KINDS}
+    assert kinds["naive"]["drop_classes"] == ["b"] and kinds["scoped"]["annotated"] == ["a"]
+    assert set(kinds["full"]) == {"path", "lists"}
+    assert label_scope.share({"full": 0.8, "naive": 0.4, "scoped": 0.7}) == pytest.approx(0.75)

@@ -25,7 +25,7 @@ NEEDS = {"retinanet": "fpn", "fcos": "fpn", "faster_rcnn": "fpn", "tood": "fpn",
 
 def part_of(targets: Any, rows: slice) -> Any:
     """The targets of some images."""
-    return type(targets)(*(value[rows] for value in vars_of(targets)))
+    return type(targets)(*(None if value is None else value[rows] for value in vars_of(targets)))
 
 
 def vars_of(targets: Any) -> list[Any]:

@@ -60,6 +60,7 @@ class ClassEdits:
             labels=np.unique(labels[labels[:, 1] >= 0], axis=0),
             masks=None if annotations.masks is None else _masks(annotations.masks, to_new, ignored),
             annotated=annotated,
+            scope=None if annotations.scope is None else annotations.scope.renumbered(to_new[:-1], len(categories)),
         )
 
     def _check(self, annotations: Annotations) -> None:

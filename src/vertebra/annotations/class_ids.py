@@ -9,6 +9,7 @@ import numpy as np
 from vertebra.annotations.class_names import bincount, class_ids, left_out
 from vertebra.annotations.notes import Note
 from vertebra.annotations.point_boxes import boxes_around
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.table import Annotations, Objects
 
 
@@ -33,6 +34,13 @@ def listed_ids(
     notes += left_out({name: count for name, count in counts.items() if name not in listed}, noun)
     entry_ids: np.ndarray = ids[categories] if len(categories) else np.zeros(0, dtype=np.int64)
     return entry_ids
+
+
+def listed_scope(annotations: Annotations, classes: Sequence[str]) -> LabelScope | None:
+    """The label scope of a data set by listed classes; None where all classes are annotated in all images."""
+    if annotations.scope is None:
+        return None
+    return annotations.scope.renumbered(class_ids(annotations.category_names, classes, annotations.where), len(classes))
 
 
 def object_boxes(annotations: Annotations, noun: str, notes: list[Note]) -> np.ndarray:

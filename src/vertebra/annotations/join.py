@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.paths import path_column
+from vertebra.annotations.scope import joined_scope
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import SPLITS, Annotations, Category, MaskFiles, Objects
 
@@ -40,6 +41,10 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
     files = [
         os.fsdecode(name) for part in each for name in (np.zeros(len(part), "S1") if part.files is None else part.files)
     ]
+    scopes = [
+        None if part.scope is None else part.scope.renumbered(number, len(categories))
+        for part, number in zip(each, renumbered, strict=True)
+    ]
     ids = [key for part in each for key in part.image_ids or [None] * len(part)]
     return Annotations(
         root=root,
@@ -54,6 +59,7 @@ def joined(parts: Mapping[str, Annotations], where: Path) -> Annotations:
         image_ids=tuple(ids) if any(key is not None for key in ids) else None,
         splits=np.repeat(np.array([SPLITS.index(name) for name in parts], dtype=np.int8), [len(part) for part in each]),
         files=path_column(files) if any(files) else None,
+        scope=joined_scope(scopes, [len(part) for part in each]),
         notes=list(dict.fromkeys(note for part in each for note in part.notes)),
         dropped=sum(part.dropped for part in each),
     )

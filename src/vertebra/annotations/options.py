@@ -18,6 +18,7 @@ class ReadOptions:
         multilabel: False: one class for each image or pixel; True: classes may overlap.
         edits: changes of the data set's classes, before they are matched with ``classes``.
         columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
+        annotated: the classes that are annotated, by their names after ``edits``; None for all.
         outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
     """
 
@@ -27,4 +28,5 @@ class ReadOptions:
     multilabel: bool = False
     edits: ClassEdits = field(default_factory=ClassEdits)
     columns: tuple[tuple[str, str], ...] = ()
+    annotated: tuple[str, ...] | None = None
     outlines: bool = False

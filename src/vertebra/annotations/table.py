@@ -16,6 +16,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.ranges import take_ranges
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.shapes import Shapes
 
 SPLITS = ("train", "val", "test")
@@ -181,6 +182,7 @@ class Annotations:
         files: (n,) bytes (dtype ``S``), the annotation file of each image, relative to the root, for messages; None if images have
             no annotation files of their own.
         groups: (n,) int64, images of one number belong together, as the frames of a video; None if nothing is known.
+        scope: the classes that are annotated in each image, by category; None if all classes are annotated in all images.
         notes: problems that the reader handled.
         where: file or folder of the annotations, for messages.
         dropped: number of annotations in the files that the reader left out because they are wrong.
@@ -200,6 +202,7 @@ class Annotations:
     splits: np.ndarray | None = None
     files: np.ndarray | None = None
     groups: np.ndarray | None = None
+    scope: LabelScope | None = None
     notes: list[Note] = field(default_factory=list)
     dropped: int = 0
     key: str = field(default="", init=False)
@@ -266,4 +269,5 @@ class Annotations:
             splits=None if self.splits is None else self.splits[rows],
             files=None if self.files is None else self.files[rows],
             groups=None if self.groups is None else self.groups[rows],
+            scope=None if self.scope is None else self.scope.take(rows),
         )

@@ -124,6 +124,7 @@ def of_classes(annotations: Annotations, classes: tuple[str, ...]) -> Annotation
         objects=replace(objects, categories=numbers[objects.categories]),
         labels=np.stack([labels[:, 0], numbers[labels[:, 1]]], axis=1)[numbers[labels[:, 1]] >= 0],
         masks=None if masks is None else _of_numbers(masks, numbers),
+        scope=None if annotations.scope is None else annotations.scope.renumbered(numbers, len(classes)),
         notes=[*annotations.notes, *left_out(unlisted, "annotation")],
     )
 

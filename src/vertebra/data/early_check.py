@@ -63,6 +63,7 @@ def _check_source(source: SourceConfig, split: str, config: Config | None) -> No
             lists=source.lists,
             edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
             columns=source.columns,
+            annotated=source.annotated,
         )
 
 

@@ -61,6 +61,7 @@ def open_data(
     lists: str | Path | None = None,
     edits: ClassEdits | None = None,
     columns: Mapping[str, str | int] | None = None,
+    annotated: Sequence[str] | None = None,
     outlines: bool = False,
 ) -> Index:
     """Opens one split of a data set.
@@ -81,6 +82,7 @@ def open_data(
             ``vertebra data split`` writes them; they replace the data set's splits.
         edits: changes of the data set's classes.
         columns: the columns of a table to read as "image", "label", "split", "xmin" …, where their names do not show this.
+        annotated: the classes that are annotated; others are neither learned nor measured on these images. None for all.
         outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
 
     Raises:
@@ -95,8 +97,13 @@ def open_data(
         raise DataError(
             f"{path}: classes of format '{data_set.format}' cannot be merged, dropped or ignored; leave that out"
         )
+    if annotated is not None and not isinstance(reader, AnnotationReader):
+        raise DataError(
+            f"{path}: format '{data_set.format}' is not read with a list of annotated classes; leave 'annotated' out"
+        )
     pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
-    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs, outlines)
+    scope = None if annotated is None else tuple(annotated)
+    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs, scope, outlines)
     index = _read(reader, data_set.path, task, split, options, lists)
     index.notes[:0] = data_set.notes
     return index

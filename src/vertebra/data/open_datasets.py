@@ -87,6 +87,7 @@ def _open(source: SourceConfig, name: str, task: str, config: Config, split: str
             lists=source.lists,
             edits=class_edits(source.classes, source.drop_classes, source.ignore_classes),
             columns=source.columns,
+            annotated=source.annotated,
             outlines=split == "train" and _rotates(config),
         )
     except NoSplit as missing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from torch import Tensor, nn
 
@@ -29,6 +29,10 @@ Decoded: TypeAlias = tuple[Tensor, ...]
 """Decoded outputs of a branch of any task."""
 
 
+ScopeUse: TypeAlias = Literal["none", "some", "full"]
+"""How a decoder's loss can do without annotations of some classes, see `Decoder.scope_use`."""
+
+
 class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     """Turns features into the outputs of one task.
 
@@ -50,6 +54,8 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
         selects: whether raw outputs are ordered by scores inside the model, so that rounding errors can change their order.
         needs: "boxes" if this decoder, as built, reads another branch's boxes; None otherwise.
         needs_many_images: whether it learns slowly, so that few training images do not suffice without trained weights.
+        scope_use: whether its loss leaves out the classes that are not annotated in an image, see `vertebra.losses.scope`: "full";
+            "some" if it also needs images in which all classes are annotated; "none" if the rest counts as background.
         neck_defaults: default options of a neck in the same branch, if the user sets none.
         in_levels: indices of the levels that this decoder, as built, reads; None for all.
         uses_embedding: whether this decoder, as built, reads `Features.embedding`.
@@ -65,6 +71,7 @@ class Decoder(nn.Module, ABC, Generic[OutputsT, TargetsT, DecodedT]):
     neck_defaults: ClassVar[Mapping[str, Any]] = {}
     selects: ClassVar[bool] = False
     needs_many_images: ClassVar[bool] = False
+    scope_use: ClassVar[ScopeUse] = "none"
     needs: str | None = None
     in_levels: tuple[int, ...] | None = None
     uses_embedding: bool = False

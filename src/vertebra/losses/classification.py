@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
@@ -27,14 +27,25 @@ def cross_entropy(
     return LossTerm(total, torch.tensor(float(len(labels)), device=logits.device))
 
 
-def binary_cross_entropy(logits: Float[Tensor, "n k"], labels: Num[Tensor, "n k"], smoothing: float = 0.0) -> LossTerm:
+def binary_cross_entropy(
+    logits: Float[Tensor, "n k"],
+    labels: Num[Tensor, "n k"],
+    smoothing: float = 0.0,
+    known: Bool[Tensor, "n k"] | None = None,
+) -> LossTerm:
     """Sigmoid cross entropy for classes that can occur together: the mean over classes of each image.
+
+    Where not all classes of an image are known, it counts as the part of an image.
 
     Args:
         logits: (N, K).
         labels: (N, K) of 0 to 1.
         smoothing: moves the labels from 0 and 1 towards 0.5.
+        known: (N, K) bool, the classes that count; None for all.
     """
     soft = labels.float() * (1 - smoothing) + 0.5 * smoothing
-    each = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none").mean(dim=1)
+    losses = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none")
+    if known is not None:
+        return LossTerm(torch.where(known, losses, 0.0).mean(dim=1).sum(), known.float().mean(dim=1).sum())
+    each = losses.mean(dim=1)
     return LossTerm(each.sum(), torch.tensor(float(len(labels)), device=logits.device))

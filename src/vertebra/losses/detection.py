@@ -12,6 +12,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from vertebra.geometry.box_coding import encode_deltas
 from vertebra.losses.loss_term import LossTerm
+from vertebra.losses.scope import counted_classes
 
 BoxLoss = Literal["smooth_l1", "l1", "giou"]
 
@@ -26,6 +27,7 @@ def focal_term(
     labels: Int[Tensor, "n a"],
     positive: Bool[Tensor, "n a"],
     ignored: Bool[Tensor, "n a"],
+    exhaustive: Bool[Tensor, "n k"] | None = None,
     *,
     alpha: float = 0.25,
     gamma: float = 2.0,
@@ -39,12 +41,15 @@ def focal_term(
         labels: (N, A) int64 class ids; read where positive only.
         positive: (N, A) bool.
         ignored: (N, A) bool.
+        exhaustive: (N, K) bool, the classes of which all objects are annotated, see `vertebra.losses.scope`; None for all.
         alpha: weight of the positive class, 0 to 1; 1 - alpha is that of the rest.
         gamma: exponent; a larger one gives less weight to easy candidates.
     """
     classes = torch.arange(logits.shape[-1], device=logits.device)
     ground_truth = (labels[..., None] == classes) & positive[..., None]
-    return LossTerm(_FocalSum.apply(logits.float(), ground_truth, ~ignored, alpha, gamma), positives(positive))  # type: ignore[no-untyped-call]
+    counted, classes_counted = ~ignored[..., None], counted_classes(ground_truth, exhaustive)
+    counted = counted if classes_counted is None else counted & classes_counted
+    return LossTerm(_FocalSum.apply(logits.float(), ground_truth, counted, alpha, gamma), positives(positive))  # type: ignore[no-untyped-call]
 
 
 class _FocalSum(torch.autograd.Function):
@@ -61,7 +66,9 @@ class _FocalSum(torch.autograd.Function):
         ctx.alpha, ctx.gamma = alpha, gamma
         turned = torch.where(ground_truth, -logits, logits)
         loss = F.softplus(turned).mul_(turned.sigmoid_().pow_(gamma)).mul_(torch.where(ground_truth, alpha, 1 - alpha))
-        return torch.where(counted, loss.sum(dim=-1), 0).sum()
+        if counted.shape[-1] == 1:
+            return torch.where(counted[..., 0], loss.sum(dim=-1), 0).sum()
+        return torch.where(counted, loss, 0).sum()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -72,7 +79,7 @@ class _FocalSum(torch.autograd.Function):
         share = turned.sigmoid_()
         slope = grown.mul_(1 - share).add_(share).mul_(share.pow_(ctx.gamma))
         slope = slope.mul_(torch.where(ground_truth, -ctx.alpha, 1 - ctx.alpha))
-        return slope.mul_((counted * gradient)[..., None]), None, None, None, None
+        return slope.mul_(counted * gradient), None, None, None, None
 
 
 def giou_term(

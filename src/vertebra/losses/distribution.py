@@ -8,12 +8,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
+from vertebra.losses.scope import counted_classes
+
 
 def quality_score_loss(
     class_logits: Float[Tensor, "n a k"],
     labels: Int[Tensor, "n a"],
     quality: Float[Tensor, "n a"],
     positive: Bool[Tensor, "n a"],
+    exhaustive: Bool[Tensor, "n k"] | None = None,
     *,
     alpha: float = 0.75,
     gamma: float = 2.0,
@@ -29,6 +32,7 @@ def quality_score_loss(
         labels: (N, A) int64; read where positive only.
         quality: (N, A) in 0..1, without gradient.
         positive: (N, A) bool.
+        exhaustive: (N, K) bool, the classes of which all objects are annotated, see `vertebra.losses.scope`; None for all.
         alpha: weight of negative scores.
         gamma: exponent; a larger one gives less weight to easy negative scores.
 
@@ -40,6 +44,8 @@ def quality_score_loss(
     is_class = (labels[..., None] == classes) & positive[..., None]
     expected = torch.where(is_class, quality[..., None].float(), 0.0)
     weight = torch.where(is_class, 1.0, alpha * logits.detach().sigmoid() ** gamma)
+    counted = counted_classes(is_class, exhaustive)
+    weight = weight if counted is None else torch.where(counted, weight, 0.0)
     return F.binary_cross_entropy_with_logits(logits, expected, weight=weight, reduction="none").sum(dim=-1)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.losses.detection import positives
 from vertebra.losses.loss_term import LossTerm
+from vertebra.losses.scope import exclusive_cross_entropy
 
 
 def hard_negatives(
@@ -39,6 +39,7 @@ def mined_class_term(
     positive: Bool[Tensor, "n a"],
     ignored: Bool[Tensor, "n a"],
     ratio: float,
+    exhaustive: Bool[Tensor, "n c"] | None = None,
 ) -> LossTerm:
     """Softmax cross entropy of the positive candidates and the `hard_negatives`, divided by the number of positive ones.
 
@@ -47,10 +48,9 @@ def mined_class_term(
         labels: (N, A) int64 class ids; read where positive only.
         positive, ignored: (N, A) bool; the others are negative.
         ratio: number of negative ones for each positive one.
+        exhaustive: (N, classes) bool, see `vertebra.losses.scope.exclusive_cross_entropy`.
     """
     ground_truth = torch.where(positive, labels, logits.shape[-1] - 1)
-    loss = F.cross_entropy(logits.float().flatten(0, 1), ground_truth.flatten(), reduction="none").reshape(
-        ground_truth.shape
-    )
+    loss = exclusive_cross_entropy(logits, ground_truth, exhaustive)
     counted = positive | hard_negatives(loss, positive, ignored, ratio)
     return LossTerm(torch.where(counted, loss, 0).sum(), positives(positive))

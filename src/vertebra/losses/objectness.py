@@ -10,6 +10,7 @@ from torch import Tensor
 from vertebra.geometry.giou import paired_iou
 from vertebra.losses.detection import positives
 from vertebra.losses.loss_term import LossTerm
+from vertebra.losses.scope import counted_classes
 
 
 def objectness_term(
@@ -31,6 +32,7 @@ def overlap_score_term(
     labels: Int[Tensor, "n a"],
     overlap: Float[Tensor, "n a"],
     positive: Bool[Tensor, "n a"],
+    exhaustive: Bool[Tensor, "n k"] | None = None,
 ) -> LossTerm:
     """Binary cross-entropy of the positive locations' classes; the target of the right class is the IoU of the box.
 
@@ -39,11 +41,15 @@ def overlap_score_term(
         labels: (N, A) int64; read where positive only.
         overlap: (N, A) IoU of each location's box with its object, without gradient.
         positive: (N, A) bool.
+        exhaustive: (N, K) bool, the classes of which all objects are annotated, see `vertebra.losses.scope`; None for all.
     """
     classes = torch.arange(class_logits.shape[-1], device=class_logits.device)
-    expected = torch.where(labels[..., None] == classes, overlap[..., None].float(), 0.0)
-    loss = F.binary_cross_entropy_with_logits(class_logits.float(), expected, reduction="none").sum(dim=-1)
-    return LossTerm(torch.where(positive, loss, 0.0).sum(), positives(positive))
+    is_class = labels[..., None] == classes
+    expected = torch.where(is_class, overlap[..., None].float(), 0.0)
+    loss = F.binary_cross_entropy_with_logits(class_logits.float(), expected, reduction="none")
+    counted = counted_classes(is_class, exhaustive)
+    loss = loss if counted is None else torch.where(counted, loss, 0.0)
+    return LossTerm(torch.where(positive, loss.sum(dim=-1), 0.0).sum(), positives(positive))
 
 
 def squared_iou_term(

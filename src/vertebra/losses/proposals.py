@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vertebra.losses.loss_term import LossTerm
+from vertebra.losses.scope import exclusive_cross_entropy
 
 
 def objectness_term(
@@ -24,7 +25,10 @@ def objectness_term(
 
 
 def region_class_term(
-    logits: Float[Tensor, "n p k"], labels: Int[Tensor, "n p"], counted: Bool[Tensor, "n p"]
+    logits: Float[Tensor, "n p k"],
+    labels: Int[Tensor, "n p"],
+    counted: Bool[Tensor, "n p"],
+    exhaustive: Bool[Tensor, "n c"] | None = None,
 ) -> LossTerm:
     """Softmax cross entropy over the classes and, last, the background.
 
@@ -32,6 +36,7 @@ def region_class_term(
         logits: (N, P, classes + 1).
         labels: (N, P) int64, classes for background.
         counted: (N, P) bool.
+        exhaustive: (N, classes) bool, see `vertebra.losses.scope.exclusive_cross_entropy`.
     """
-    loss = F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none").reshape(labels.shape)
+    loss = exclusive_cross_entropy(logits, labels, exhaustive)
     return LossTerm(torch.where(counted, loss, 0).sum(), counted.sum().float())

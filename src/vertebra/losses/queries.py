@@ -12,6 +12,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from vertebra.geometry.boxes import from_center_size
 from vertebra.geometry.giou import paired_iou
+from vertebra.losses.scope import counted_classes, exclusive_cross_entropy
 
 BOX_WEIGHT, GIOU_WEIGHT = 5.0, 2.0
 
@@ -41,6 +42,7 @@ def query_errors(
     ground_truth: Float[Tensor, "n q 4"],
     positive: Bool[Tensor, "n q"],
     counted: Bool[Tensor, "n q"],
+    exhaustive: Bool[Tensor, "n k"] | None = None,
 ) -> QueryErrors:
     """Errors of queries: class (varifocal loss) of all that count, box of the positive ones.
 
@@ -51,9 +53,10 @@ def query_errors(
         ground_truth: (N, Q, 4) their boxes; read where positive only.
         positive: (N, Q) bool, whether a query has an object.
         counted: (N, Q) bool, whether it counts in the loss.
+        exhaustive: (N, K) bool, the classes of which all objects are annotated, see `vertebra.losses.scope`; None for all.
     """
     box, giou, quality = box_errors(boxes, ground_truth, positive)
-    score = varifocal_loss(class_logits, labels, quality, positive)
+    score = varifocal_loss(class_logits, labels, quality, positive, exhaustive)
     return QueryErrors(torch.where(counted, score, 0.0).sum(), box, giou)
 
 
@@ -63,6 +66,7 @@ def exclusive_query_errors(
     labels: Int[Tensor, "n q"],
     ground_truth: Float[Tensor, "n q 4"],
     positive: Bool[Tensor, "n q"],
+    exhaustive: Bool[Tensor, "n c"] | None = None,
     *,
     none_weight: float,
 ) -> tuple[QueryErrors, Float[Tensor, ""]]:
@@ -73,16 +77,16 @@ def exclusive_query_errors(
     Args:
         class_logits: (N, Q, classes + 1), the last for "no object".
         boxes, labels, ground_truth, positive: as for `query_errors`.
+        exhaustive: (N, classes) bool, see `vertebra.losses.scope.exclusive_cross_entropy`.
         none_weight: weight of queries without an object in the cross entropy; others have 1.
 
     Returns:
         The errors, and () the sum of the queries' weights, by which the paper divides the cross entropy.
     """
     box, giou, _ = box_errors(boxes, ground_truth, positive)
-    logits = class_logits.float()
-    targets = torch.where(positive, labels, logits.shape[-1] - 1)
+    targets = torch.where(positive, labels, class_logits.shape[-1] - 1)
     weight = torch.where(positive, 1.0, none_weight)
-    losses = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").reshape(targets.shape)
+    losses = exclusive_cross_entropy(class_logits, targets, exhaustive)
     return QueryErrors((weight * losses).sum(), box, giou), weight.sum()
 
 
@@ -114,6 +118,7 @@ def varifocal_loss(
     labels: Int[Tensor, "n q"],
     quality: Float[Tensor, "n q"],
     positive: Bool[Tensor, "n q"],
+    exhaustive: Bool[Tensor, "n k"] | None = None,
     *,
     alpha: float = 0.75,
     gamma: float = 2.0,
@@ -128,6 +133,7 @@ def varifocal_loss(
         labels: (N, Q) int64; read where positive only.
         quality: (N, Q) in 0..1, without gradient.
         positive: (N, Q) bool.
+        exhaustive: (N, K) bool, the classes of which all objects are annotated, see `vertebra.losses.scope`; None for all.
         alpha: weight of negative scores.
         gamma: exponent; a larger one gives less weight to easy negative scores.
 
@@ -139,4 +145,6 @@ def varifocal_loss(
     is_class = (labels[..., None] == classes) & positive[..., None]
     expected = torch.where(is_class, quality[..., None], 0.0)
     weight = torch.where(is_class, expected, alpha * logits.detach().sigmoid() ** gamma)
+    countable = counted_classes(is_class, exhaustive)
+    weight = weight if countable is None else torch.where(countable, weight, 0.0)
     return F.binary_cross_entropy_with_logits(logits, expected, weight=weight, reduction="none").sum(dim=-1)

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, Num
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 from vertebra.errors import ConfigError
 from vertebra.losses.boundary import boundary
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.lovasz import lovasz
+from vertebra.losses.scoped_segmentation import ScopedPixels, scoped_cross_entropy, scoped_pixels
 from vertebra.losses.segmentation import (
     exclusive_dice,
     focal_pixels,
@@ -78,24 +79,42 @@ class SegmentLoss:
             )
 
     def __call__(
-        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels
+        self,
+        logits: Float[Tensor, "n k h w"],
+        masks: Num[Tensor, "n *k h w"],
+        labels: SegmentLabels,
+        exhaustive: Bool[Tensor, "n k"] | None = None,
     ) -> dict[str, LossTerm]:
         """The losses by name, each times its weight.
 
         Args:
             logits: (N, K, H, W) float32.
             masks: (N, H, W) class ids for exclusive classes, (N, K, H, W) of 0, 1 and the ignore index for others.
+            exhaustive: (N, K) bool of exclusive classes, see `vertebra.losses.scoped_segmentation`; None for all.
         """
-        compute = self._sigmoid_terms if labels.multilabel else self._softmax_terms
-        terms = compute(logits, masks, labels.ignore_index, self.terms)
+        terms = self._compute(logits, masks, labels, self.terms, exhaustive)
         return {name: weighted(terms[name], getattr(self, name)) for name in self.terms}
 
     def auxiliary(
-        self, logits: Float[Tensor, "n k h w"], masks: Num[Tensor, "n *k h w"], labels: SegmentLabels, weight: float
+        self,
+        logits: Float[Tensor, "n k h w"],
+        masks: Num[Tensor, "n *k h w"],
+        labels: SegmentLabels,
+        weight: float,
+        exhaustive: Bool[Tensor, "n k"] | None = None,
     ) -> LossTerm:
         """The cross entropy of an auxiliary head, times its weight."""
-        compute = self._sigmoid_terms if labels.multilabel else self._softmax_terms
-        return weighted(compute(logits, masks, labels.ignore_index, ("cross_entropy",))["cross_entropy"], weight)
+        name = "cross_entropy"
+        return weighted(self._compute(logits, masks, labels, (name,), exhaustive)[name], weight)
+
+    def _compute(
+        self, logits: Tensor, masks: Tensor, labels: SegmentLabels, names: tuple[str, ...], exhaustive: Tensor | None
+    ) -> dict[str, LossTerm]:
+        if labels.multilabel:
+            return self._sigmoid_terms(logits, masks, labels.ignore_index, names)
+        if exhaustive is not None:
+            return self._scoped_terms(scoped_pixels(logits, masks, exhaustive, labels.ignore_index), names)
+        return self._softmax_terms(logits, masks, labels.ignore_index, names)
 
     def _options(self, like: Tensor) -> dict[str, Any]:
         """Options of the cross entropy."""
@@ -118,6 +137,18 @@ class SegmentLoss:
         if {"lovasz", "boundary"} & set(names):
             ground_truth = F.one_hot(classes, logits.shape[1]).permute(0, 3, 1, 2) * counted[:, None]
             terms.update(_shapes(log.exp() * counted[:, None], ground_truth, names))
+        return terms
+
+    def _scoped_terms(self, pixels: ScopedPixels, names: tuple[str, ...]) -> dict[str, LossTerm]:
+        """The terms of exclusive classes, of which not all are annotated."""
+        terms: dict[str, LossTerm] = {}
+        if "cross_entropy" in names:
+            terms["cross_entropy"] = scoped_cross_entropy(pixels, **self._options(pixels.log_target))
+        if "focal" in names:
+            terms["focal"] = focal_pixels(pixels.log_target, pixels.counted, self.focal_gamma)
+        if "dice" in names:
+            terms["dice"] = overlapping_dice(pixels.probabilities, pixels.ground_truth)
+        terms.update(_shapes(pixels.probabilities, pixels.ground_truth, names))
         return terms
 
     def _sigmoid_terms(

@@ -111,6 +111,20 @@ def each_image(
     return Match(*(torch.stack(values) for values in zip(*matches, strict=True)))
 
 
+def without_unknown(match: Match, exhaustive: Bool[Tensor, "n k"] | None) -> Match:
+    """A match for a score of all classes together: in an image in which not all classes are annotated, candidates that are not
+    positive are ignored, since any of them may be an object.
+
+    Args:
+        match: over A candidates.
+        exhaustive: (N, K) bool, the classes of which all objects in an image are annotated; None for all.
+    """
+    if exhaustive is None:
+        return match
+    unknown = ~exhaustive.all(dim=1)[:, None] & ~match.positive
+    return Match(match.positive, match.ignored | unknown, match.target)
+
+
 def take(values: Shaped[Tensor, "n m *d"], match: Match) -> Shaped[Tensor, "n a *d"]:
     """The value of the matched object for each candidate; of the first object where there is no match.
 

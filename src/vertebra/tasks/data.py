@@ -118,6 +118,18 @@ class TaskData(ABC):
         """
         return picture
 
+    def uses_scope(self, multilabel: bool) -> bool:
+        """Whether annotations can be limited to some classes, see `vertebra.annotations.scope`.
+
+        Args:
+            multilabel: whether classes may overlap.
+        """
+        return False
+
+    def partly_annotated(self, column: Any) -> np.ndarray | None:
+        """(n,) bool, the images of a column in which not all classes are annotated; None for none."""
+        return None
+
     def usable(self, annotation_labels: LabelSpec, column: Any, ids: np.ndarray) -> np.ndarray:
         """(n,) bool, which images of a column can be used for training after mapping classes by ``ids``."""
         return np.asarray(column.labeled, dtype=bool)

@@ -34,6 +34,7 @@ from vertebra.training.data_paths import with_absolute_paths
 from vertebra.training.execution import FOLDER_VARIABLE, Finished, run_training
 from vertebra.training.folder import check_new_folder, free_folder
 from vertebra.training.hardware import check_hardware, check_memory
+from vertebra.training.label_scope import check_scope
 from vertebra.training.loggers import check_loggers
 from vertebra.training.optimizers import check_optimizer
 from vertebra.training.resuming import plan_resumption
@@ -167,6 +168,7 @@ def _train(
     if model is None:
         model = _build(config)
     check_monitor(model_info(model), config.train.monitor)
+    check_scope(model, opened.sources)
     if config.model.init_from is not None:
         emit(*init_from(model, config.model))
     seconds = budget_seconds(config)

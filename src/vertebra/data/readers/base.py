@@ -10,6 +10,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
+from vertebra.annotations.annotated_classes import restrict_scope
+from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
 from vertebra.data.drawing_groups import division_note, drawing_groups
@@ -186,10 +188,15 @@ class AnnotationReader(ABC):
     def _edited(self, path: Path, source: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
         """What `load_for` returns, with the changed classes."""
         if not options.edits:
-            return self.load_for(path, source, options, kinds)
-        loaded = self.load_for(path, source, replace(options, classes=None), kinds)
-        edited = options.edits.apply(loaded)
-        return edited.with_key(f"{loaded.key}, {options.edits}") if loaded.key else edited
+            edited = loaded = self.load_for(path, source, options, kinds)
+        else:
+            loaded = self.load_for(path, source, replace(options, classes=None), kinds)
+            edited = options.edits.apply(loaded)
+        if options.annotated is not None:
+            edited = restrict_scope(edited, options.annotated, options.classes)
+        if edited is loaded:
+            return loaded
+        return edited.with_key(f"{loaded.key}, {options.edits}, {options.annotated}") if loaded.key else edited
 
 
 def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index:
@@ -209,5 +216,29 @@ def index_of(annotations: Annotations, task: str, options: ReadOptions) -> Index
     if not (annotations.categories or options.classes):
         raise DataError(f"{annotations.where}: it marks no object and names no class")
     notes = list(annotations.notes)
+    annotations = _with_usable_scope(annotations, task, options, notes)
     column, labels = data.read(annotations, options, notes)
     return Index(annotations.root, annotations.images, {task: column}, {task: labels}, notes)
+
+
+def _with_usable_scope(annotations: Annotations, task: str, options: ReadOptions, notes: list[Note]) -> Annotations:
+    """The annotations, without their label scope where the task has no use for it, with a note.
+
+    Raises:
+        DataError: the user lists the annotated classes, and the task cannot use that.
+    """
+    scope = annotations.scope
+    if scope is None or not scope.partial.any():
+        return annotations if scope is None else replace(annotations, scope=None)
+    names = annotations.names(np.flatnonzero(scope.partial))
+    which = "in which not all classes are annotated"
+    if get_task(task).data.uses_scope(options.multilabel):
+        notes.append(Note.of("image", which, "read with the classes that are", names))
+        return annotations
+    if options.annotated is not None:
+        raise DataError(
+            f"{annotations.where}: 'annotated' is for boxes, masks and classes of images that may overlap (multilabel: true), not "
+            f"for this branch of task '{task}'; leave it out"
+        )
+    notes.append(Note.of("image", which, f"read for task '{task}' as if all were", names))
+    return replace(annotations, scope=None)

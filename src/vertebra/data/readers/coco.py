@@ -77,6 +77,7 @@ def _annotations(file: Path, folder: Path) -> Annotations:
         sizes=content.sizes,
         where=file,
         image_ids=tuple(content.image_ids),
+        scope=content.scope,
         notes=[*notes, *content.notes],
         dropped=content.dropped,
     )

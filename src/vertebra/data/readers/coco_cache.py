@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.annotations.notes import Note
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.shapes import DeferredShapes, Shapes
 from vertebra.annotations.table import Category, Objects
 from vertebra.data.array_cache import Entry, known_hash, load_entry, remove_entry, store_entry
@@ -18,8 +19,9 @@ from vertebra.data.readers.coco_json import decode_coco, without_collection
 from vertebra.errors import DataError
 
 CACHED = 4_000_000  # bytes of the smallest file that is cached
-VERSION = 1  # of the reader: raised when it reads a file differently
+VERSION = 2  # of the reader: raised when it reads a file differently
 _COLUMNS = ("rows", "categories", "boxes", "points", "point_offsets", "crowd", "areas")
+_SCOPE = tuple(each.name for each in fields(LabelScope))
 _SHAPES = tuple(each.name for each in fields(Shapes) if each.name != "notes")
 
 
@@ -78,6 +80,8 @@ def _to_entry(content: CocoContent) -> Entry:
     objects = content.objects
     arrays = {name: getattr(objects, name) for name in _COLUMNS}
     arrays["sizes"] = content.sizes
+    if content.scope is not None:
+        arrays |= {f"scope_{name}": getattr(content.scope, name) for name in _SCOPE}
     ids = objects.ids
     if ids is not None and set(map(type, ids)) == {int} and max(map(abs, ids)) < 2**63:
         arrays["ids"], ids = np.array(ids, dtype=np.int64), None
@@ -115,6 +119,7 @@ def _from_entry(entry: Entry, key: str, file: Path) -> CocoContent | None:
             objects,
             list(_notes(values["notes"])),
             values["dropped"],
+            LabelScope(*(arrays[f"scope_{name}"] for name in _SCOPE)) if "scope_sets" in arrays else None,
         )
     except (KeyError, TypeError):
         return None

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 
 from vertebra.annotations.notes import Note
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.table import Category, Objects
 from vertebra.data.readers.coco_entries import copies, ids_of, rows_of_ids, sizes_of, values_of
-from vertebra.data.readers.coco_json import AnnotationEntry, CocoFile
+from vertebra.data.readers.coco_json import AnnotationEntry, CocoFile, ImageEntry
 from vertebra.data.readers.coco_objects import coco_objects
+from vertebra.data.readers.coco_scope import coco_scope
 from vertebra.errors import DataError
 
 
@@ -31,6 +34,7 @@ class CocoContent:
         objects: rows are indices in ``names``.
         notes: problems that were handled.
         dropped: number of annotations of images that are not in the file.
+        scope: the categories that are annotated in each image; None if the file does not limit them.
         key: a hash of the file's content; empty where it is not known.
     """
 
@@ -41,6 +45,7 @@ class CocoContent:
     objects: Objects
     notes: list[Note]
     dropped: int
+    scope: LabelScope | None = None
     key: str = ""
 
 
@@ -51,7 +56,7 @@ def content_of(raw: CocoFile, file: Path) -> CocoContent:
         DataError: an entry lacks what COCO defines, or an id is missing, wrong, or occurs twice.
     """
     notes: list[Note] = []
-    every_name = [str(name) for name in values_of(raw.images, "file_name", "images", file)]
+    every_name = _file_names(raw.images, file)
     image_ids = ids_of(raw.images, "images", file)
     of_images = values_of(raw.annotations, "image_id", "annotations", file)
     row_of, first = _rows(every_name, notes)
@@ -73,11 +78,25 @@ def content_of(raw: CocoFile, file: Path) -> CocoContent:
             Note.of("annotation", "copied from another", "left out", [names[row] for row in objects.rows[same]])
         )
         objects = objects.take(~same)
-    return CocoContent(names, [image_ids[i] for i in first], sizes, categories, objects, notes, len(unmatched))
+    scope = coco_scope(raw.images, row_of, raw.categories, categories, objects, file)
+    return CocoContent(names, [image_ids[i] for i in first], sizes, categories, objects, notes, len(unmatched), scope)
 
 
 def _chosen(entries: Sequence[AnnotationEntry], kept: np.ndarray) -> Sequence[AnnotationEntry]:
     return entries if len(kept) == len(entries) else [entries[i] for i in kept.tolist()]
+
+
+def _file_names(images: Sequence[ImageEntry], file: Path) -> list[str]:
+    """The name of each image; in LVIS, which has none, the end of its address: ``val2017/000000000139.jpg``.
+
+    Raises:
+        DataError: an entry has neither.
+    """
+    addresses = [one.coco_url for one in images if one.file_name is UNSET]
+    if addresses and all(isinstance(address, str) for address in addresses):
+        ends = ["/".join(str(one.coco_url).split("/")[-2:]) for one in images]
+        return [end if one.file_name is UNSET else str(one.file_name) for one, end in zip(images, ends, strict=True)]
+    return [str(name) for name in values_of(images, "file_name", "images", file)]
 
 
 def _rows(names: Sequence[str], notes: list[Note]) -> tuple[np.ndarray, list[int]]:

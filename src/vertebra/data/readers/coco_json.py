@@ -28,8 +28,11 @@ class ImageEntry(msgspec.Struct, gc=False):
 
     id: Any = _ABSENT
     file_name: Any = _ABSENT
+    coco_url: Any = None
     height: Any = None
     width: Any = None
+    neg_category_ids: Any = None
+    not_exhaustive_category_ids: Any = None
 
 
 class AnnotationEntry(msgspec.Struct, gc=False):

@@ -85,6 +85,7 @@ DETAILS = (
     "not annotated",
     "class details",
     "hidden points",
+    "label scope",
 )
 """What formats hold beside the kinds of annotations."""
 
@@ -139,6 +140,9 @@ def losses(annotations: Annotations, writer: Writer) -> list[Note]:
         ~annotations.annotated,
         row_names,
     )
+    if annotations.scope is not None:
+        which = "in which not all classes are annotated"
+        add("label scope", "image", which, "written as if all were", annotations.scope.partial, row_names)
     categories = annotations.categories
     numbered = [category.id not in (None, number) for number, category in enumerate(categories)]
     add("class ids", "class", "with an id", WITHOUT, np.array(numbered, dtype=bool), annotations.category_names)

@@ -13,6 +13,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations, Category
+from vertebra.data.readers.coco_scope import NEGATIVE, NOT_EXHAUSTIVE
 from vertebra.data.writers.base import Target, Writer, split_rows
 from vertebra.data.writers.images import all_sizes, copy_images, image_names
 from vertebra.data.writers.kinds import finite_boxes, has_runs, masks_as_objects
@@ -29,7 +30,17 @@ class CocoWriter(Writer):
     reader = "coco"
     holds = frozenset({"boxes", "outlines", "points", "masks"})
     keeps = frozenset(
-        {"image ids", "object ids", "class ids", "areas", "crowd", "attributes", "class details", "hidden points"}
+        {
+            "image ids",
+            "object ids",
+            "class ids",
+            "areas",
+            "crowd",
+            "attributes",
+            "class details",
+            "hidden points",
+            "label scope",
+        }
     )
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
@@ -72,6 +83,8 @@ class _Entries:
         ids = tuple(category.id for category in annotations.categories)
         self.category_ids = filled_ids(ids, [np.arange(len(ids))], "class", notes)
         self.drawn = objects.has_shape
+        if annotations.scope is not None:
+            self.shown = presence(objects.rows, objects.categories, len(annotations), len(ids))
         edges = finite_boxes(annotations, notes)
         self.boxes = exact_coco_boxes(edges, annotations, notes)
         self.areas = np.where(np.isfinite(objects.areas), objects.areas, _areas(objects.shapes, edges))
@@ -96,7 +109,18 @@ class _Entries:
     def image(self, row: int) -> dict[str, Any]:
         """The entry of an image."""
         height, width = self.sizes[row].tolist()
-        return {"id": self.image_ids[row], "file_name": self.names[row], "width": width, "height": height}
+        entry = {"id": self.image_ids[row], "file_name": self.names[row], "width": width, "height": height}
+        return entry | self._scope(row)
+
+    def _scope(self, row: int) -> dict[str, list[Any]]:
+        """LVIS's lists of the categories that are annotated in an image; none if all are."""
+        scope, count = self.annotations.scope, len(self.category_ids)
+        exhaustive = None if scope is None else scope.of_image(row, count)
+        if exhaustive is None:
+            return {}
+        shown = self.shown[row]
+        lists = {NEGATIVE: exhaustive & ~shown, NOT_EXHAUSTIVE: shown & ~exhaustive}
+        return {key: [self.category_ids[number] for number in np.flatnonzero(chosen)] for key, chosen in lists.items()}
 
     def annotation(self, number: int) -> dict[str, Any]:
         """The entry of an object."""
@@ -121,6 +145,13 @@ class _Entries:
         if objects.attributes is not None and objects.attributes[number]:
             entry["attributes"] = dict(objects.attributes[number])
         return entry
+
+
+def presence(rows: np.ndarray, categories: np.ndarray, images: int, count: int) -> np.ndarray:
+    """(images, count) bool, the categories of the objects in each image."""
+    shown = np.zeros((images, count), dtype=bool)
+    shown[rows, categories] = True
+    return shown
 
 
 def segmentation(shapes: Shapes, number: int) -> Any:

@@ -38,7 +38,7 @@ class TarWriter(Writer):
     summary = "tar shards in WebDataset's form, for streaming"
     reader = "tar_shards"
     holds = frozenset({"labels", "boxes", "outlines", "points", "masks"})
-    keeps = frozenset(DETAILS)
+    keeps = frozenset(DETAILS) - {"label scope"}
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes shards of at most ``target.shard_bytes``, one sample at least, with their indices.

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.teacher_outputs import teacher_outputs
 from vertebra.errors import ConfigError, IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
@@ -39,6 +39,7 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     """
 
     task: ClassVar[str] = "classify"
+    scope_use: ClassVar[ScopeUse] = "full"
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     labels: ClassifyLabels
 
@@ -93,9 +94,12 @@ class Linear(Decoder[LinearOutputs, ClassifyTargets, ClassifyDecoded]):
     def loss(self, features: Features, targets: ClassifyTargets) -> tuple[dict[str, LossTerm], LinearOutputs]:
         """Cross entropy: softmax for exclusive classes, sigmoid otherwise."""
         outputs = self(features)
-        loss_function = cross_entropy if not self.labels.multilabel else binary_cross_entropy
         smoothing = self.label_smoothing if self.training else 0.0
-        return {"cross_entropy": loss_function(outputs.logits, targets.labels, smoothing)}, outputs
+        if self.labels.multilabel:
+            term = binary_cross_entropy(outputs.logits, targets.labels, smoothing, targets.known)
+        else:
+            term = cross_entropy(outputs.logits, targets.labels, smoothing)
+        return {"cross_entropy": term}, outputs
 
     def distillation(self, outputs: LinearOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:
         """Divergence of the softened probabilities, from a teacher with any classifier."""

@@ -22,7 +22,7 @@ from vertebra.layers.init import init_conv_
 from vertebra.losses.detection import delta_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.proposals import objectness_term
-from vertebra.matching.iou import match_by_iou, take
+from vertebra.matching.iou import match_by_iou, take, without_unknown
 from vertebra.matching.sampling import sample
 from vertebra.tasks.detect.targets import DetectTargets
 
@@ -166,6 +166,7 @@ class ProposalNetwork(nn.Module):
         match = match_by_iou(
             proposed.anchors, targets.boxes, targets.crowd, targets.count, foreground=0.7, background=0.3
         )
+        match = without_unknown(match, targets.exhaustive)
         positive, counted = sample(match, SAMPLES, POSITIVE_SHARE, draw)
         ground_truth = take(targets.boxes, match)
         box = delta_term(proposed.deltas, proposed.anchors, ground_truth, positive, beta=1 / 9)

@@ -21,11 +21,13 @@ class Objects(NamedTuple):
         boxes: (N, M, 4) float32 center and size in parts of the canvas or of the image; M is at least 1.
         labels: (N, M) int64, 0 for padding.
         count: (N,) int64, how many of the M are real; they come first.
+        exhaustive: (N, K) bool, see `vertebra.tasks.detect.targets.DetectTargets`.
     """
 
     boxes: Tensor
     labels: Tensor
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+    exhaustive: Tensor | None = None
 
 
 def objects_of(targets: DetectTargets, extent: tuple[int, int] | Tensor) -> Objects:
@@ -37,14 +39,14 @@ def objects_of(targets: DetectTargets, extent: tuple[int, int] | Tensor) -> Obje
     """
     if targets.labels.shape[1] == 0:
         empty = targets.labels.new_zeros(len(targets.labels), 1)
-        return Objects(targets.boxes.new_zeros(len(empty), 1, 4), empty, targets.count)
+        return Objects(targets.boxes.new_zeros(len(empty), 1, 4), empty, targets.count, targets.exhaustive)
     real = torch.arange(targets.labels.shape[1], device=targets.labels.device) < targets.count[:, None]
     objects = real & ~targets.crowd
     order = (~objects).long().argsort(dim=1, stable=True)
     sides = torch.as_tensor(extent, device=targets.boxes.device).flip(-1).expand(len(objects), 2).repeat(1, 2)
     boxes = to_center_size(targets.boxes.float()) / sides[:, None]
     labels = torch.where(objects, targets.labels, 0)
-    return Objects(rows(boxes, order), labels.gather(1, order), objects.sum(dim=1))
+    return Objects(rows(boxes, order), labels.gather(1, order), objects.sum(dim=1), targets.exhaustive)
 
 
 def matched_errors(class_logits: Tensor, boxes: Tensor, ground_truth: Objects) -> QueryErrors:
@@ -75,7 +77,7 @@ def known_errors(
         counted: (N, Q) bool, whether the query counts in the loss.
     """
     labels, expected = ground_truth.labels.gather(1, target), rows(ground_truth.boxes, target)
-    return query_errors(class_logits, boxes, labels, expected, positive, counted)
+    return query_errors(class_logits, boxes, labels, expected, positive, counted, ground_truth.exhaustive)
 
 
 def matched_exclusive_errors(
@@ -97,4 +99,5 @@ def matched_exclusive_errors(
         target = match_queries(cost, ground_truth.count)
     index = target.clamp(min=0)
     labels, expected = ground_truth.labels.gather(1, index), rows(ground_truth.boxes, index)
-    return exclusive_query_errors(class_logits, boxes, labels, expected, target >= 0, none_weight=none_weight)
+    scope = ground_truth.exhaustive
+    return exclusive_query_errors(class_logits, boxes, labels, expected, target >= 0, scope, none_weight=none_weight)

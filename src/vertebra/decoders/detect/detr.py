@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import Decoder, ScopeUse
 from vertebra.decoders.detect._query_postprocess import DEFAULT_QUERY_POST, QueryPostprocess, decode_exclusive_queries
 from vertebra.decoders.detect._set_prediction_loss import matched_exclusive_errors, objects_of
 from vertebra.errors import ConfigError
@@ -65,6 +65,7 @@ class DETR(Decoder[DETROutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     needs_many_images: ClassVar[bool] = True
     postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary_classification", "auxiliary_box")

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import default_width, used_levels
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess, nms_postprocess
 from vertebra.decoders.detect._region_proposal_network import ProposalNetwork, ProposalPostprocess, Proposed
@@ -86,6 +86,7 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "some"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("objectness", "proposal_box", "classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 1, "extra": "pool"}
@@ -166,7 +167,7 @@ class FasterRCNN(Decoder[FasterRCNNOutputs, DetectTargets, DetectDecoded]):
         logits, deltas = self._heads(maps, proposals)
         classes = self.labels.class_count
         labels = torch.where(match.positive, take(targets.labels, match), classes).clamp(min=0)
-        terms["classification"] = region_class_term(logits, labels, counted)
+        terms["classification"] = region_class_term(logits, labels, counted, targets.exhaustive)
         terms["box"] = self._box_term(deltas, proposals, take(targets.boxes, match), labels, match.positive, counted)
         if self.training:
             outputs = FasterRCNNOutputs(logits, self._decode_boxes(deltas, proposals), proposals, counted.float())

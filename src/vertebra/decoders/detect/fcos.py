@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.decoders.detect.yolox import product_logits
@@ -73,6 +73,7 @@ class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "centerness")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
@@ -137,7 +138,9 @@ class FCOS(Decoder[FCOSOutputs, DetectTargets, DetectDecoded]):
         if outputs.centerness is not None:
             central = centerness_term(outputs.centerness, encode_distances(ground_truth, points), match.positive)
         terms = {
-            "classification": focal_term(outputs.class_logits, labels, match.positive, match.ignored),
+            "classification": focal_term(
+                outputs.class_logits, labels, match.positive, match.ignored, targets.exhaustive
+            ),
             "box": giou_term(outputs.boxes, ground_truth, match.positive),
             "centerness": central,
         }

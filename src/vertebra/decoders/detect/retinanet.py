@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.decoders.teacher_outputs import aligned_outputs
@@ -73,6 +73,7 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 2}  # P6 and P7, for large objects
@@ -138,7 +139,8 @@ class RetinaNet(Decoder[RetinaNetOutputs, DetectTargets, DetectDecoded]):
         else:
             beta = 0.0 if self.box_loss == "l1" else 1 / 9
             box = delta_term(deltas, anchors, ground_truth, match.positive, beta=beta)
-        classification = focal_term(outputs.class_logits, labels, match.positive, match.ignored)
+        scope = targets.exhaustive
+        classification = focal_term(outputs.class_logits, labels, match.positive, match.ignored, scope)
         return {"classification": classification, "box": box}, outputs
 
     def distillation(self, outputs: RetinaNetOutputs, teacher: AnyDecoder, features: Features) -> LossTerm:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import Decoder, ScopeUse
 from vertebra.decoders.detect._box_refinement import Pyramid, Refinement, RefiningLayer
 from vertebra.decoders.detect._denoising_queries import NoisyQueries, group_count, noisy_queries, visibility
 from vertebra.decoders.detect._dense_head import default_width, used_levels
@@ -95,6 +95,7 @@ class RTDETR(Decoder[RTDETROutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     postprocess: QueryPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "giou", "auxiliary", "denoising")
     selects: ClassVar[bool] = True

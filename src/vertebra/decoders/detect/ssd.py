@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import DensePrediction, used_levels
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_classes
 from vertebra.decoders.teacher_outputs import aligned_outputs
@@ -64,6 +64,7 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box")
     neck_defaults: ClassVar[Mapping[str, Any]] = {"extra_levels": 3}
@@ -129,7 +130,7 @@ class SSD(Decoder[SSDOutputs, DetectTargets, DetectDecoded]):
         labels, ground_truth = take(targets.labels, match), take(targets.boxes, match)
         terms = {
             "classification": mined_class_term(
-                outputs.class_logits, labels, match.positive, match.ignored, self.negatives
+                outputs.class_logits, labels, match.positive, match.ignored, self.negatives, targets.exhaustive
             ),
             "box": delta_term(deltas, anchors, ground_truth, match.positive, beta=1.0, weights=CODE_WEIGHTS),
         }

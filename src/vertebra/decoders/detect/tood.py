@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.decoders.teacher_outputs import aligned_outputs
@@ -80,6 +80,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "full"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "box", "distribution")
     paper: ClassVar[str] = (
@@ -150,7 +151,7 @@ class TOOD(Decoder[TOODOutputs, DetectTargets, DetectDecoded]):
             min_quality=self.min_quality,
         )
         labels, ground_truth = take(targets.labels, match), take(targets.boxes, match)
-        score = quality_score_loss(outputs.class_logits, labels, quality, match.positive)
+        score = quality_score_loss(outputs.class_logits, labels, quality, match.positive, targets.exhaustive)
         distances = encode_distances(ground_truth, points) / (self.bin_width * strides[:, None])
         count = quality.sum()
         terms = {

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import DEFAULT_POSTPROCESS, NMSPostprocess, decode_dense
 from vertebra.decoders.teacher_outputs import aligned_outputs
@@ -20,7 +20,7 @@ from vertebra.losses.detection import delta_term
 from vertebra.losses.distillation import dense_term
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.objectness import objectness_term, overlap_score_term, squared_iou_term
-from vertebra.matching.iou import Match, take
+from vertebra.matching.iou import Match, take, without_unknown
 from vertebra.matching.simota import match_by_cost
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
@@ -72,6 +72,7 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
     """
 
     task: ClassVar[str] = "detect"
+    scope_use: ClassVar[ScopeUse] = "some"
     postprocess: NMSPostprocess
     terms: ClassVar[tuple[str, ...]] = ("classification", "objectness", "box", "l1")
     paper: ClassVar[str] = "Ge et al., YOLOX: Exceeding YOLO Series in 2021, 2021, arXiv 2107.08430"
@@ -113,13 +114,15 @@ class YOLOX(Decoder[YOLOXOutputs, DetectTargets, DetectDecoded]):
         """Cross-entropy of objectness at all locations that are not ignored; class and box of the positive
         ones. The L1 term is 0 over 0 where ``l1`` is off."""
         outputs, deltas, squares = self._predict(features)
-        match = self._match(outputs, squares, targets)
+        match = without_unknown(self._match(outputs, squares, targets), targets.exhaustive)
         labels, ground_truth = take(targets.labels, match), take(targets.boxes, match)
         overlap = paired_iou(outputs.boxes.detach(), ground_truth)
         zero = outputs.boxes.new_zeros(())
         box = squared_iou_term(outputs.boxes, ground_truth, match.positive)
         terms = {
-            "classification": overlap_score_term(outputs.class_logits, labels, overlap, match.positive),
+            "classification": overlap_score_term(
+                outputs.class_logits, labels, overlap, match.positive, targets.exhaustive
+            ),
             "objectness": objectness_term(outputs.objectness, match.positive, match.ignored),
             "box": LossTerm(BOX_WEIGHT * box.sum, box.count),
             "l1": delta_term(deltas, squares, ground_truth, match.positive, beta=0.0)

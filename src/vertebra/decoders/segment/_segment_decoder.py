@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.teacher_outputs import teacher_outputs
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level, Proposals
@@ -42,6 +42,7 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
     """
 
     task: ClassVar[str] = "segment"
+    scope_use: ClassVar[ScopeUse] = "full"
     labels: SegmentLabels
     stride: int
 
@@ -98,11 +99,11 @@ class SegmentDecoder(Decoder[SegmentOutputs, SegmentTargets, SegmentDecoded]):
         outputs = self(features)
         canvas = features.frame.canvas
         logits = fit_to(outputs.logits.float(), canvas, self.stride, self.fit)
-        terms = self.losses(logits, targets.masks, self.labels)
+        terms = self.losses(logits, targets.masks, self.labels, targets.exhaustive)
         if self.auxiliary is not None:
             auxiliary_logits = fit_to(self.auxiliary(features).float(), canvas, self.auxiliary.stride, self.fit)
             terms["auxiliary"] = self.losses.auxiliary(
-                auxiliary_logits, targets.masks, self.labels, self.auxiliary.weight
+                auxiliary_logits, targets.masks, self.labels, self.auxiliary.weight, targets.exhaustive
             )
         return terms, outputs
 

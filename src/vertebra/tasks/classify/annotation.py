@@ -14,6 +14,9 @@ class ClassifyAnnotation:
     Attributes:
         label: the class id where classes are exclusive; else (K,) of 0 and 1. An image that is mixed of several has (K,)
             float32 probabilities of the classes.
+        known: (K,) bool, the classes of which the label says whether they are in the image; None for all. Only where classes may
+            overlap.
     """
 
     label: int | np.ndarray
+    known: np.ndarray | None = None

@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.scope import relabeled
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -18,6 +19,7 @@ from vertebra.tasks.classify.from_annotations import read_classes
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
+from vertebra.tasks.scopes import stacked_scopes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -56,7 +58,15 @@ class ClassifyData(TaskData):
         known = ids >= 0
         mapped = np.zeros(labels.class_count, dtype=label.dtype)
         np.maximum.at(mapped, ids[known], label[known])  # several classes may map to one
-        return ClassifyAnnotation(mapped)
+        return ClassifyAnnotation(mapped, _known_classes(annotation, mapped, ids))
+
+    def uses_scope(self, multilabel: bool) -> bool:
+        """Where classes may overlap; of exclusive classes an image has one, whatever else is annotated."""
+        return multilabel
+
+    def partly_annotated(self, column: Any) -> np.ndarray | None:
+        """See `vertebra.tasks.data.TaskData`."""
+        return None if column.scope is None else column.scope.partial
 
     def occurrences(self, annotation: ClassifyAnnotation, classes: int) -> np.ndarray:
         """1 for each class of the image."""
@@ -91,7 +101,8 @@ class ClassifyData(TaskData):
 
         if labels.multilabel or any(isinstance(annotation.label, np.ndarray) for annotation in annotations):
             rows = [probabilities(annotation, labels) for annotation in annotations]
-            return ClassifyTargets(torch.from_numpy(np.stack(rows)).float())
+            known = stacked_scopes([annotation.known for annotation in annotations], labels.class_count)
+            return ClassifyTargets(torch.from_numpy(np.stack(rows)).float(), known)
         return ClassifyTargets(torch.tensor([int(annotation.label) for annotation in annotations]))
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> ClassifyLabels:
@@ -124,6 +135,18 @@ class ClassifyData(TaskData):
             return values
         classes: np.ndarray = np.where(column.labeled, column.values, -1)
         return classes
+
+
+def _known_classes(annotation: ClassifyAnnotation, label: np.ndarray, ids: np.ndarray) -> np.ndarray | None:
+    """(K,) bool, the branch's classes that are known: those that the image has, and those of which all of the data set's are known.
+
+    Args:
+        annotation: in the data set's classes.
+        label: (K,) in the branch's.
+        ids: as for `ClassifyData.relabel`.
+    """
+    known = relabeled(annotation.known, ids, len(label))
+    return None if known is None else known | (label > 0)
 
 
 def probabilities(annotation: ClassifyAnnotation, labels: ClassifyLabels) -> np.ndarray:

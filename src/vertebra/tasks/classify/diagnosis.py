@@ -26,6 +26,8 @@ class ClassifyDiagnosis:
 
     The loss of an image is the cross-entropy; for overlapping classes its mean over the classes.
 
+    The probability of a class of which an image's label says nothing is kept as nan, which counts nowhere.
+
     Args:
         labels: the classes.
     """
@@ -42,7 +44,10 @@ class ClassifyDiagnosis:
             DataError: a label is not a class id, or for overlapping classes not (K,) of 0 and 1.
         """
         for prediction, annotation in zip(predictions, ground_truths, strict=True):
-            self.probabilities.append(np.asarray(prediction.probabilities, dtype=np.float64))
+            probabilities = np.array(prediction.probabilities, dtype=np.float64)
+            if annotation.known is not None:
+                probabilities[~annotation.known] = np.nan
+            self.probabilities.append(probabilities)
             self.ground_truths.append(present_classes(annotation, self.labels))
 
     def compute(self) -> Diagnosis:
@@ -52,7 +57,9 @@ class ClassifyDiagnosis:
         present = np.asarray(self.ground_truths, dtype=bool).reshape(shape)
         kind: _Classes = _Overlapping() if self.labels.multilabel else _Exclusive()
         names = self.labels.classes
-        curves = [score_curve(p, t, int(t.sum())) for p, t in zip(probabilities.T, present.T, strict=True)]
+        known = ~np.isnan(probabilities)
+        columns = zip(probabilities.T, present.T, known.T, strict=True)
+        curves = [score_curve(p[k], t[k], int(t.sum())) for p, t, k in columns]
         predicted = kind.predicted(probabilities)
         counts, rows, text = kind.confusion(predicted, present, names)
         blocks: list[Block] = [
@@ -156,12 +163,15 @@ class _Overlapping:
         return counts, [*names, "nothing"], text
 
     def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block:
-        totals = bin_totals(probabilities.ravel(), present.ravel())
+        known = ~np.isnan(probabilities)
+        totals = bin_totals(probabilities[known], present[known])
         return reliability_chart(totals, "probability of a class", "share of images with the class")
 
     def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
         given = np.where(present, probabilities, 1 - probabilities)
-        losses: np.ndarray = -np.log(np.maximum(given, MIN_PROBABILITY)).mean(axis=1)
+        known = ~np.isnan(given)
+        each = -np.log(np.maximum(np.where(known, given, 1), MIN_PROBABILITY))
+        losses: np.ndarray = each.sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         return losses
 
     def texts(self, probabilities: np.ndarray, present: np.ndarray, names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vertebra.annotations.class_ids import listed_ids
+from vertebra.annotations.class_ids import listed_ids, listed_scope
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
@@ -26,7 +26,13 @@ def read_classes(
     ids = listed_ids(annotations, categories, labels.classes, noun, notes)
     listed = ids >= 0
     column = classes_of_images(
-        rows[listed], ids[listed], annotations.annotated, labels, annotations.name, annotations.where
+        rows[listed],
+        ids[listed],
+        annotations.annotated,
+        labels,
+        annotations.name,
+        annotations.where,
+        listed_scope(annotations, labels.classes),
     )
     notes += without_images(labels.classes, bincount(ids[listed], labels.class_count))
     return column, labels

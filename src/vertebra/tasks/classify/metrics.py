@@ -97,7 +97,8 @@ class MultiLabelMetric(TaskMetric):
 
     ``f1`` at a threshold of 0.5 (mean over the classes that occur in annotations or predictions), ``map`` (mean area under the
     precision-recall curve over the classes that occur), ``accuracy`` (the share of correct decisions over all classes, high
-    where most classes are absent), and ``f1/NAME`` and ``map/NAME`` of each class.
+    where most classes are absent), and ``f1/NAME`` and ``map/NAME`` of each class. What an image's
+    label does not say does not count.
     """
 
     meanings: ClassVar[Mapping[str, str]] = {
@@ -108,11 +109,13 @@ class MultiLabelMetric(TaskMetric):
 
     scores: list[Tensor]
     ground_truths: list[Tensor]
+    known: list[Tensor]
 
     def __init__(self, labels: ClassifyLabels) -> None:
         super().__init__(labels)
         self.add_state("scores", [], dist_reduce_fx="cat")
         self.add_state("ground_truths", [], dist_reduce_fx="cat")
+        self.add_state("known", [], dist_reduce_fx="cat")
         self.reset()
 
     def update(self, predictions: Sequence[ClassifyPrediction], ground_truths: Sequence[ClassifyAnnotation]) -> None:
@@ -126,9 +129,11 @@ class MultiLabelMetric(TaskMetric):
             label = np.asarray(annotation.label)
             if label.shape != (count,) or not np.isin(label, (0, 1)).all():
                 raise DataError(f"a multi-label annotation must be ({count},) of 0 and 1, got {label!r}")
+        whole = np.ones(count)
         for state, rows in (
             (self.scores, [prediction.probabilities for prediction in predictions]),
             (self.ground_truths, [annotation.label for annotation in ground_truths]),
+            (self.known, [whole if one.known is None else one.known for one in ground_truths]),
         ):
             values = np.asarray(rows, dtype=np.float32).reshape(-1, count)
             state.append(torch.from_numpy(values).to(self.device))
@@ -142,13 +147,17 @@ class MultiLabelMetric(TaskMetric):
         scores, ground_truth = gathered(self.scores), gathered(self.ground_truths).long()
         if not len(scores):
             return {}
-        answer = (scores >= 0.5).long()
+        known = gathered(self.known) > 0
+        answer = ((scores >= 0.5) & known).long()
         right, predicted, true = (answer * ground_truth).sum(0).double(), answer.sum(0), ground_truth.sum(0)
         f1, occurs = 2 * right / (predicted + true), predicted + true > 0
         precision = torch.zeros(len(self.classes), dtype=torch.float64)
         for k in true.nonzero().flatten().tolist():
-            precision[k] = binary_average_precision(scores[:, k], ground_truth[:, k])
-        metrics = {"accuracy": (answer == ground_truth).double().mean().item()}
+            rows = known[:, k]
+            precision[k] = binary_average_precision(scores[rows, k], ground_truth[rows, k])
+        metrics = {}
+        if known.any():
+            metrics["accuracy"] = (answer == ground_truth)[known].double().mean().item()
         if occurs.any():
             metrics["f1"] = f1[occurs].mean().item()
         if true.any():

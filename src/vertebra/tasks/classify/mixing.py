@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vertebra.annotations.scope import intersected
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.data import probabilities
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -18,9 +19,9 @@ class ClassifyMixing(Mixing):
     def mixup(
         self, first: ClassifyAnnotation, second: ClassifyAnnotation, share: float, labels: ClassifyLabels
     ) -> ClassifyAnnotation:
-        """The weighted mean of both."""
+        """The weighted mean of both; a class is known if it is in both."""
         mean = share * probabilities(first, labels) + (1 - share) * probabilities(second, labels)
-        return ClassifyAnnotation(mean.astype(np.float32))
+        return ClassifyAnnotation(mean.astype(np.float32), intersected([first.known, second.known]))
 
     def cutmix(
         self,

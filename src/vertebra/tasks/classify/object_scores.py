@@ -12,17 +12,21 @@ from vertebra.tasks.object_scores import Confidences, ObjectScores, class_confid
 
 
 def object_scores(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> ObjectScores:
-    """The probabilities of the classes that the image has, and of all others."""
+    """The probabilities of the classes that the image has, and of those that it does not have."""
     scores = prediction.probabilities.astype(np.float64)
     has = present_classes(annotation, prediction.spec)
-    true_ids, false_ids = np.flatnonzero(has), np.flatnonzero(~has)
+    known = np.ones(len(has), dtype=bool) if annotation.known is None else annotation.known
+    true_ids, false_ids = np.flatnonzero(has), np.flatnonzero(~has & known)
     return ObjectScores(true_ids, scores[true_ids], false_ids, scores[false_ids])
 
 
 def confidences(prediction: ClassifyPrediction, annotation: ClassifyAnnotation) -> Confidences:
     """The probabilities of the classes: one row for exclusive ones, else one for each class."""
     if prediction.spec.multilabel:
-        return decision_confidences(prediction.probabilities, present_classes(annotation, prediction.spec))
+        known = slice(None) if annotation.known is None else annotation.known
+        return decision_confidences(
+            prediction.probabilities[known], present_classes(annotation, prediction.spec)[known]
+        )
     return class_confidences(
         prediction.probabilities[None], np.flatnonzero(present_classes(annotation, prediction.spec))
     )

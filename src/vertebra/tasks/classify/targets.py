@@ -13,9 +13,11 @@ class ClassifyTargets(NamedTuple):
     Attributes:
         labels: (N,) int64 class ids where classes are exclusive; else (N, K) float32 of 0 and 1. Batches with an image that is
             mixed of several have (N, K) float32 probabilities of the classes.
+        known: (N, K) bool, the classes that count, where they may overlap; None for all.
     """
 
     labels: Tensor
+    known: Tensor | None = None
 
 
 class ClassifyDecoded(NamedTuple):

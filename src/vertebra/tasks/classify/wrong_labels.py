@@ -30,14 +30,15 @@ def wrong_presences(probabilities: np.ndarray, present: np.ndarray, names: Seque
     """The images in whose labels a class is likely missing, or wrongly there; each class by itself.
 
     Args:
-        probabilities: (N, K) of overlapping classes.
+        probabilities: (N, K) of overlapping classes; nan where the label says nothing about a class.
         present: (N, K) bool, the labels.
         names: of the classes.
     """
     listed = []
     for name, probability, labels in zip(names, probabilities.T, present.T.astype(np.int64), strict=True):
         both = np.stack([1 - probability, probability], axis=1)
-        for image in doubted_labels(both, labels).tolist():
+        rows = np.flatnonzero(~np.isnan(probability))
+        for image in rows[doubted_labels(both[rows], labels[rows])].tolist():
             labeled = f"labeled {name}" if labels[image] else f"not labeled {name}"
             text = f"{labeled}, predicted with probability {probability[image]:.2f}"
             listed.append(LikelyWrongLabel(image, 1 - float(both[image, labels[image]]), text))

@@ -16,9 +16,12 @@ class DetectAnnotation:
         labels: (M,) int64 class ids.
         crowd: (M,) bool, True for a box that marks a crowd or a region to ignore.
         outlines: (M, P, 2) float32 of x, y, the corners of a convex polygon around each object inside its box; None for the boxes.
+        exhaustive: (K,) bool, the classes of which all objects in the image are annotated; None for all. Objects of other classes
+            are objects, too, but there may be more of them.
     """
 
     boxes: np.ndarray
     labels: np.ndarray
     crowd: np.ndarray
     outlines: np.ndarray | None = None
+    exhaustive: np.ndarray | None = None

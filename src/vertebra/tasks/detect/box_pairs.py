@@ -29,6 +29,7 @@ class BoxPairs:
         box_images: (F,) the image of each.
         crowd_share: (F,) the largest share of each that lies in one crowd of its class.
         any_crowd_share: (F,) the same for crowds of any class.
+        exhaustive: (F,) bool, whether all objects of its class are annotated in its image.
         true_boxes: (T, 4) float64.
         true_ids, true_images: (T,) class and image of each.
         pairs: (P, 2) int64, a predicted and an annotated box of the same image with an IoU of at least `MIN_IOU`.
@@ -42,6 +43,7 @@ class BoxPairs:
     box_images: np.ndarray
     crowd_share: np.ndarray
     any_crowd_share: np.ndarray
+    exhaustive: np.ndarray
     true_boxes: np.ndarray
     true_ids: np.ndarray
     true_images: np.ndarray
@@ -80,8 +82,8 @@ class BoxPairs:
         return match_by_rank(self.ranks, len(self.true_ids), self.pairs[chosen], self.overlaps[chosen])
 
     def ignored(self, matches: np.ndarray, min_iou: float) -> np.ndarray:
-        """(F,) bool, the unmatched boxes that lie in a crowd of their class."""
-        ignored: np.ndarray = (matches < 0) & (self.crowd_share >= min_iou)
+        """(F,) bool, the unmatched boxes in a crowd of their class, or of a class that is not exhaustively annotated."""
+        ignored: np.ndarray = (matches < 0) & ((self.crowd_share >= min_iou) | ~self.exhaustive)
         return ignored
 
 
@@ -97,6 +99,7 @@ def pairs_of_image(prediction: DetectPrediction, annotation: DetectAnnotation) -
         ImageObjects(boxes, prediction.scores[kept], prediction.class_ids[kept]),
         ImageObjects(true_boxes, crowd, annotation.labels),
         np.where(crowd, share, iou),
+        annotation.exhaustive,
     )
 
 
@@ -114,12 +117,15 @@ class ImageObjects(NamedTuple):
     class_ids: np.ndarray
 
 
-def pair_objects(predicted: ImageObjects, true: ImageObjects, overlaps: np.ndarray) -> BoxPairs:
+def pair_objects(
+    predicted: ImageObjects, true: ImageObjects, overlaps: np.ndarray, exhaustive: np.ndarray | None = None
+) -> BoxPairs:
     """The objects and pairs of one image.
 
     Args:
         predicted, true: the objects.
         overlaps: (F, T) the IoU of each pair, for a crowd the share of the predicted object that lies in it.
+        exhaustive: (K,) bool, the classes of which all objects are annotated; None for all.
     """
     crowd = true.values.astype(bool)
     share, iou = overlaps[:, crowd], overlaps[:, ~crowd]
@@ -133,6 +139,7 @@ def pair_objects(predicted: ImageObjects, true: ImageObjects, overlaps: np.ndarr
         box_images=np.zeros(len(predicted.boxes), dtype=np.int64),
         crowd_share=np.where(same, share, 0).max(axis=1, initial=0),
         any_crowd_share=share.max(axis=1, initial=0),
+        exhaustive=np.ones(len(predicted.boxes), dtype=bool) if exhaustive is None else exhaustive[predicted.class_ids],
         true_boxes=true.boxes[~crowd],
         true_ids=true.class_ids[~crowd].astype(np.int64),
         true_images=np.zeros(int((~crowd).sum()), dtype=np.int64),
@@ -180,6 +187,7 @@ NO_BOXES = BoxPairs(
     box_images=_NO_ROWS,
     crowd_share=np.zeros(0),
     any_crowd_share=np.zeros(0),
+    exhaustive=np.zeros(0, dtype=bool),
     true_boxes=np.zeros((0, 4)),
     true_ids=_NO_ROWS,
     true_images=_NO_ROWS,

@@ -16,7 +16,11 @@ KEYS = {"map": 0, "map_50": 1, "map_75": 2, "mar_100": 8, "map_small": 3, "map_m
 
 
 def average_precision(
-    predicted: np.ndarray, true: np.ndarray, counts: np.ndarray, classes: Sequence[str]
+    predicted: np.ndarray,
+    true: np.ndarray,
+    counts: np.ndarray,
+    classes: Sequence[str],
+    exhaustive: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Average precision and recall as pycocotools computes them; metrics without ground-truth objects are left out.
 
@@ -25,10 +29,15 @@ def average_precision(
         true: (T, 6) xyxy, whether it is a crowd, and label.
         counts: (images, 2) int64, the number of rows of each image in ``predicted`` and ``true``.
         classes: names of the classes.
+        exhaustive: (images, K) bool, the classes of which an image has all annotations; None for all. Of the others, predictions
+            without a match do not count, as in Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195.
     """
-    images = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
+    images: list[dict[str, Any]] = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
+    for image, scope in zip(images, () if exhaustive is None else exhaustive, strict=exhaustive is not None):
+        image["neg_category_ids"] = (np.flatnonzero(scope) + 1).tolist()
+        image["not_exhaustive_category_ids"] = (np.flatnonzero(~scope) + 1).tolist()
     sides = (_annotations(true, counts[:, 1], "iscrowd"), _annotations(predicted, counts[:, 0], "score"))
-    return coco_metrics(images, sides, classes, "bbox")
+    return coco_metrics(images, sides, classes, "bbox", lvis_style=exhaustive is not None)
 
 
 def coco_metrics(
@@ -36,6 +45,8 @@ def coco_metrics(
     sides: tuple[list[dict[str, Any]], list[dict[str, Any]]],
     classes: Sequence[str],
     overlap: Literal["bbox", "segm", "boundary"],
+    *,
+    lvis_style: bool = False,
 ) -> dict[str, float]:
     """Average precision and recall of entries of COCO files; metrics without ground-truth objects are left out.
 
@@ -44,10 +55,11 @@ def coco_metrics(
         sides: entries of the annotated and of the predicted objects.
         classes: names of the classes; the id of the first is 1.
         overlap: of boxes, of masks, or the smaller of those of masks and of their boundaries.
+        lvis_style: whether the images have LVIS's ``neg_category_ids`` and ``not_exhaustive_category_ids``, which are heeded.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    categories = [{"id": number, "name": name, "frequency": "f"} for number, name in enumerate(classes, start=1)]
     with contextlib.redirect_stdout(io.StringIO()):
         indexed = []
         for entries in sides:
@@ -55,7 +67,7 @@ def coco_metrics(
             side.dataset = {"images": images, "categories": categories, "annotations": entries}
             side.createIndex()
             indexed.append(side)
-        evaluation = COCOeval_faster(*indexed, overlap)
+        evaluation = COCOeval_faster(*indexed, overlap, lvis_style=lvis_style)
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

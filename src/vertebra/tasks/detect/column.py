@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.ranges import offsets_of, take_ranges
+from vertebra.annotations.scope import LabelScope
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.octagons import octagons
 
@@ -28,6 +29,8 @@ class ObjectColumn:
         crowd: (B,) bool, for objects that mark a crowd or a region to ignore.
         labeled: (n,) bool.
         annotated: the sizes that the annotations were made for; None if they are not known.
+        scope: the exhaustively annotated classes of each image; None for all classes in all images.
+        class_count: number of classes, read with ``scope`` only.
     """
 
     per_object: ClassVar[tuple[str, ...]] = ("boxes", "labels", "crowd")
@@ -38,6 +41,8 @@ class ObjectColumn:
     crowd: np.ndarray
     labeled: np.ndarray
     annotated: AnnotatedSizes | None = None
+    scope: LabelScope | None = None
+    class_count: int = 0
 
     def sorted_by_image(self, rows: np.ndarray) -> Self:
         """The column of objects in any order, whose offsets are not known yet; ``rows`` (B,) int64 is the image of each."""
@@ -55,7 +60,9 @@ class ObjectColumn:
         """The column of some images only."""
         offsets, picked = take_ranges(self.offsets, rows)
         annotated = None if self.annotated is None else self.annotated.take(rows)
-        return replace(self._picked(picked, offsets=offsets), labeled=self.labeled[rows], annotated=annotated)
+        scope = None if self.scope is None else self.scope.take(rows)
+        column = self._picked(picked, offsets=offsets)
+        return replace(column, labeled=self.labeled[rows], annotated=annotated, scope=scope)
 
     def _picked(self, order: np.ndarray, offsets: np.ndarray) -> Self:
         given = {name: getattr(self, name) for name in self.per_object}
@@ -88,6 +95,8 @@ class BoxColumn(ObjectColumn):
         labeled: np.ndarray,
         annotated: AnnotatedSizes | None = None,
         diagonals: np.ndarray | None = None,
+        scope: LabelScope | None = None,
+        class_count: int = 0,
     ) -> BoxColumn:
         """A column from boxes in any order.
 
@@ -103,6 +112,8 @@ class BoxColumn(ObjectColumn):
             labeled=labeled,
             annotated=annotated,
             diagonals=None if diagonals is None else diagonals.astype(np.float32),
+            scope=scope,
+            class_count=class_count,
         )
         return column.sorted_by_image(rows)
 
@@ -119,7 +130,8 @@ class BoxColumn(ObjectColumn):
             outlines = change.points(octagons(self.boxes[part], self.diagonals[part]))
         kept = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
         outlines = None if outlines is None else outlines[kept]
-        return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept], outlines)
+        exhaustive = None if self.scope is None else self.scope.of_image(row, self.class_count)
+        return DetectAnnotation(boxes[kept], self.labels[part][kept], self.crowd[part][kept], outlines, exhaustive)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Counts boxes that extend beyond an image of this size by more than a pixel."""

@@ -10,6 +10,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.ranges import classes_of_objects
+from vertebra.annotations.scope import relabeled
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -20,6 +21,7 @@ from vertebra.tasks.data import TaskData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.from_annotations import read_boxes
 from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.scopes import stacked_scopes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -45,7 +47,7 @@ class DetectData(TaskData):
     ) -> DetectAnnotation:
         """Boxes on the canvas, clipped to the image's valid pixels."""
         boxes, kept = clip_to_visible(transform.boxes_to_canvas(annotation.boxes), transform.size)
-        return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+        return visible(annotation, boxes, kept)
 
     def cut(
         self, annotation: DetectAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: DetectLabels
@@ -54,7 +56,7 @@ class DetectData(TaskData):
         outlines = annotation.outlines
         mapped = canvas_map.boxes(annotation.boxes) if outlines is None else canvas_map.boxes_around(outlines)
         boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
-        return DetectAnnotation(boxes[kept], annotation.labels[kept], annotation.crowd[kept])
+        return visible(annotation, boxes, kept)
 
     def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
         """The boxes that do not mark a crowd."""
@@ -68,7 +70,16 @@ class DetectData(TaskData):
         changed = ids[annotation.labels]
         kept = changed >= 0
         outlines = None if annotation.outlines is None else annotation.outlines[kept]
-        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept], outlines)
+        exhaustive = relabeled(annotation.exhaustive, ids, labels.class_count)
+        return DetectAnnotation(annotation.boxes[kept], changed[kept], annotation.crowd[kept], outlines, exhaustive)
+
+    def uses_scope(self, multilabel: bool) -> bool:
+        """Always."""
+        return True
+
+    def partly_annotated(self, column: Any) -> np.ndarray | None:
+        """See `vertebra.tasks.data.TaskData`."""
+        return None if column.scope is None else column.scope.partial
 
     def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
         """The number of boxes of each class."""
@@ -112,7 +123,8 @@ class DetectData(TaskData):
             boxes[row, :count] = torch.from_numpy(annotation.boxes)
             ids[row, :count] = torch.from_numpy(annotation.labels)
             crowd[row, :count] = torch.from_numpy(annotation.crowd)
-        return DetectTargets(boxes, ids, crowd, torch.tensor(counts))
+        scopes = [annotation.exhaustive for annotation in annotations]
+        return DetectTargets(boxes, ids, crowd, torch.tensor(counts), stacked_scopes(scopes, labels.class_count))
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> DetectLabels:
         """Labels with these classes."""
@@ -126,6 +138,13 @@ class DetectData(TaskData):
 
         boxes, ids, counts = fake_boxes(labels.class_count, canvas, batch)
         return DetectTargets(boxes, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
+
+
+def visible(annotation: DetectAnnotation, boxes: np.ndarray, kept: np.ndarray) -> DetectAnnotation:
+    """The objects (M,) that are ``kept``, with their boxes (M, 4) in another image."""
+    return DetectAnnotation(
+        boxes[kept], annotation.labels[kept], annotation.crowd[kept], exhaustive=annotation.exhaustive
+    )
 
 
 def images_of(column: Any, objects: np.ndarray) -> np.ndarray:

@@ -33,7 +33,7 @@ class BoxErrors:
 
     Attributes:
         matches: (F,) int64, the annotated box of each right prediction, or -1.
-        ignored: (F,) bool, predictions in a crowd, which are no errors.
+        ignored: (F,) bool, predictions in a crowd or of a class that is not annotated in the image, which are no errors.
         kinds: (F,) int64 of each wrong prediction; -1 for right and ignored ones.
         targets: (F,) int64, the annotated box that a classification, localization or duplicate error is about; -1 else.
     """

@@ -6,7 +6,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes
 from vertebra.annotations.boxes import check_pixels, clean_boxes
-from vertebra.annotations.class_ids import listed_ids, object_boxes
+from vertebra.annotations.class_ids import listed_ids, listed_scope, object_boxes
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
@@ -39,6 +39,8 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
         annotations.annotated,
         AnnotatedSizes.of(annotations),
         None if not options.outlines or objects.shapes is None else diagonals_of(objects.shapes, whole)[kept],
+        listed_scope(annotations, labels.classes),
+        labels.class_count,
     )
     listed = int((ids >= 0).sum())
     dropped = annotations.dropped + listed - len(column.labels)

@@ -27,6 +27,8 @@ class BoxMetric(TaskMetric):
     ``map`` (mean over classes and IoU 0.50 to 0.95), ``map_50``, ``map_75``, ``mar_100``, ``map_small`` / ``_medium`` /
     ``_large`` (by the area of the box: below 32 x 32, below 96 x 96, above) and ``map/NAME`` of each class. At most
     the 100 best boxes of an image and class count. Predictions inside a crowd box of the same class are ignored.
+    As in LVIS, a class without all annotations in an image has no false positives there: predictions that match count, others do
+    not.
 
     The objects of all images are stored as flat rows, so processes with different numbers of images can be gathered.
     """
@@ -44,6 +46,7 @@ class BoxMetric(TaskMetric):
     predicted: list[Tensor]
     true: list[Tensor]
     counts: list[Tensor]
+    scopes: list[Tensor]
 
     def __init__(self, labels: DetectLabels) -> None:
         super().__init__(labels)
@@ -52,6 +55,7 @@ class BoxMetric(TaskMetric):
         self.add_state(
             "counts", [], dist_reduce_fx="cat"
         )  # (images, 2) int64: rows of each image in predicted and true
+        self.add_state("scopes", [], dist_reduce_fx="cat")  # (images, K / 8) uint8: bits of the exhaustive classes
         self.reset()
 
     def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
@@ -61,7 +65,14 @@ class BoxMetric(TaskMetric):
         counts = [[len(p), len(t)] for p, t in zip(predicted, true, strict=True)]
         self.predicted.append(torch.from_numpy(np.concatenate([*predicted, _NO_ROWS])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))
+        self.scopes.append(torch.from_numpy(self._bits(ground_truths)).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
+
+    def _bits(self, ground_truths: Sequence[DetectAnnotation]) -> np.ndarray:
+        """(images, K / 8) uint8, a bit for each class of which an image has all annotations."""
+        whole = np.ones(len(self.classes), dtype=bool)
+        rows = [whole if each.exhaustive is None else each.exhaustive for each in ground_truths]
+        return np.packbits(np.array(rows, dtype=bool).reshape(-1, len(self.classes)), axis=1)
 
     def names(self) -> list[str]:
         """All metrics by name."""
@@ -72,7 +83,10 @@ class BoxMetric(TaskMetric):
         counts = gathered(self.counts).numpy()
         if not len(counts):
             return {}
-        return average_precision(gathered(self.predicted).numpy(), gathered(self.true).numpy(), counts, self.classes)
+        bits = gathered(self.scopes).numpy()
+        exhaustive = np.unpackbits(bits, axis=1, count=len(self.classes)).astype(bool)
+        rows = gathered(self.predicted).numpy(), gathered(self.true).numpy()
+        return average_precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
 
 
 _NO_ROWS = np.zeros((0, 6), dtype=np.float32)

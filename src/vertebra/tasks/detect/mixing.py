@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from vertebra.annotations.scope import intersected
 from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION, box_areas, clip_to_visible
+from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION, box_areas, clip_to_visible, visible
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
 
@@ -41,21 +42,22 @@ class DetectMixing(Mixing):
         inner, inside = clip_to_visible(
             second.boxes - np.array([left, top, left, top]), (bottom - top, right - left), box_areas(second.boxes)
         )
-        beside = DetectAnnotation(rest[kept], first.labels[kept], first.crowd[kept])
-        pasted = DetectAnnotation(inner[inside], second.labels[inside], second.crowd[inside])
+        beside, pasted = visible(first, rest, kept), visible(second, inner, inside)
         return _joined([beside, _shifted(pasted, left, top)])
 
 
 def _shifted(annotation: DetectAnnotation, left: int, top: int) -> DetectAnnotation:
     shift = np.array([left, top, left, top], dtype=np.float32)
-    return DetectAnnotation(annotation.boxes + shift, annotation.labels, annotation.crowd)
+    return visible(annotation, annotation.boxes + shift, np.ones(len(annotation.labels), dtype=bool))
 
 
 def _joined(annotations: Sequence[DetectAnnotation]) -> DetectAnnotation:
+    """All objects; the classes that are exhaustively annotated are those of all images."""
     return DetectAnnotation(
         np.concatenate([each.boxes for each in annotations]),
         np.concatenate([each.labels for each in annotations]),
         np.concatenate([each.crowd for each in annotations]),
+        exhaustive=intersected([each.exhaustive for each in annotations]),
     )
 
 

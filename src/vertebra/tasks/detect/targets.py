@@ -16,12 +16,15 @@ class DetectTargets(NamedTuple):
         crowd: (N, M) bool, True for a box that marks a crowd or a region to ignore: it is not a target, and predictions
             inside it are not counted as errors. Padded with False.
         count: (N,) int64, how many of the M are real; 0 for an image without objects.
+        exhaustive: (N, K) bool, the classes of which all objects in the image are annotated: only for these, what is no object
+            counts as background. None for all.
     """
 
     boxes: Tensor
     labels: Tensor
     crowd: Tensor
     count: Tensor  # type: ignore[assignment]  # a field, not tuple.count
+    exhaustive: Tensor | None = None
 
 
 class DetectDecoded(NamedTuple):

@@ -25,7 +25,8 @@ class DetectTVTensors(TVTensors):
     ) -> DetectAnnotation:
         """The remaining boxes, clipped to the image, without empty ones."""
         boxes, rows = boxes_and_rows(tensors, len(annotation.labels), size)
-        return DetectAnnotation(boxes, annotation.labels[rows], annotation.crowd[rows])
+        labels_of, crowd = annotation.labels[rows], annotation.crowd[rows]
+        return DetectAnnotation(boxes, labels_of, crowd, exhaustive=annotation.exhaustive)
 
 
 def boxes_with_rows(boxes: np.ndarray, size: tuple[int, int]) -> dict[str, Any]:

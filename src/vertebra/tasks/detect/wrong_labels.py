@@ -98,7 +98,7 @@ def _wrong_class(
 ) -> list[tuple[int, LikelyWrongLabel]]:
     """Objects on which another class is predicted with confidence; less likely wrong if their own is predicted, too."""
     usable = confident[boxes.pairs[:, 0]] & (errors.matches[boxes.pairs[:, 0]] < 0)
-    usable &= ~boxes.same_class & (boxes.overlaps >= MATCH_IOU)
+    usable &= ~boxes.same_class & (boxes.overlaps >= MATCH_IOU) & boxes.exhaustive[boxes.pairs[:, 0]]
     pairs = boxes.pairs[usable]
     own_scores = np.zeros(len(boxes.true_ids))
     matched = np.flatnonzero(errors.matches >= 0)

@@ -14,9 +14,11 @@ class SegmentAnnotation:
     Attributes:
         mask: where classes are exclusive (H, W) of class ids, else (K, H, W) of 0 and 1; an integer type, of the
             original image's size. Pixels to ignore hold the labels' ignore index.
+        exhaustive: (K,) bool, the classes of which all pixels are annotated, see `vertebra.tasks.segment.scope`; None for all.
     """
 
     mask: np.ndarray
+    exhaustive: np.ndarray | None = None
 
 
 def compact(ids: np.ndarray, ignore_index: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.ranges import classes_of_objects
+from vertebra.annotations.scope import relabeled
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -18,10 +20,13 @@ from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
+from vertebra.tasks.scopes import stacked_scopes
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.from_annotations import read_masks
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.outline_column import PolygonRLEColumn
+from vertebra.tasks.segment.scope import certain_mask, limited
+from vertebra.tasks.segment.segment_id_column import SegmentIdColumn
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,29 +46,40 @@ class SegmentData(TaskData):
         self, annotation: SegmentAnnotation, resize_spec: ResizeSpec, transform: ImageTransform, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask on the canvas."""
-        return SegmentAnnotation(apply_labels(resize_spec, annotation.mask, labels.ignore_index))
+        return replace(annotation, mask=apply_labels(resize_spec, annotation.mask, labels.ignore_index))
 
     def cut(
         self, annotation: SegmentAnnotation, canvas_map: CanvasMap, resize_spec: ResizeSpec, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mapped mask."""
-        return SegmentAnnotation(canvas_map.labels(annotation.mask, resize_spec.size, labels.ignore_index))
+        return replace(annotation, mask=canvas_map.labels(annotation.mask, resize_spec.size, labels.ignore_index))
 
     def relabel(
         self, annotation: SegmentAnnotation, ids: np.ndarray, source_labels: SegmentLabels, labels: SegmentLabels
     ) -> SegmentAnnotation:
         """The mask with the branch's ids; pixels of classes that the branch does not have are ignored."""
         mask, ignore = annotation.mask, labels.ignore_index
-        known = ids >= 0
+        known, exhaustive = ids >= 0, relabeled(annotation.exhaustive, ids, labels.class_count)
         if mask.ndim == 2:
-            table = np.full(max(len(ids), source_labels.ignore_index + 1), ignore, dtype=np.int32)
+            highest = max(source_labels.ignore_index, source_labels.unannotated)
+            table = np.full(highest + 1, ignore, dtype=np.int32)
             table[: len(ids)] = np.where(known, ids, ignore)
             table[source_labels.ignore_index] = ignore
-            return SegmentAnnotation(compact(table[mask], ignore))
+            if exhaustive is not None:
+                table[source_labels.unannotated] = labels.unannotated
+            return limited(compact(table[mask], ignore), exhaustive, labels)
         planes = np.zeros((labels.class_count, *mask.shape[1:]), dtype=mask.dtype)
         np.maximum.at(planes, ids[known], mask[known])  # several classes may map to one
         planes[planes == source_labels.ignore_index] = ignore
-        return SegmentAnnotation(planes)
+        return limited(planes, exhaustive, labels)
+
+    def uses_scope(self, multilabel: bool) -> bool:
+        """Always."""
+        return True
+
+    def partly_annotated(self, column: Any) -> np.ndarray | None:
+        """See `vertebra.tasks.data.TaskData`."""
+        return None if isinstance(column, SegmentIdColumn) or column.scope is None else column.scope.partial
 
     def occurrences(self, annotation: SegmentAnnotation, classes: int) -> np.ndarray:
         """1 for each class with a pixel."""
@@ -103,7 +119,7 @@ class SegmentData(TaskData):
         """The picture with the classes' colors over it; ignored pixels have none."""
         from vertebra.tasks.segment.types import SegmentPrediction
 
-        mask = annotation.mask == 1 if labels.multilabel else annotation.mask
+        mask = annotation.mask == 1 if labels.multilabel else certain_mask(annotation, labels)
         return SegmentPrediction(mask, labels).draw(picture)
 
     def stack(self, annotations: Sequence[SegmentAnnotation], labels: SegmentLabels) -> Any:
@@ -119,7 +135,10 @@ class SegmentData(TaskData):
         for row, annotation in zip(whole, annotations, strict=True):
             row[..., : annotation.mask.shape[-2], : annotation.mask.shape[-1]] = annotation.mask
         masks = torch.from_numpy(whole)
-        return SegmentTargets(masks.long() if masks.ndim == 3 else masks.to(torch.uint8))
+        if masks.ndim == 4:
+            return SegmentTargets(masks.to(torch.uint8))
+        scopes = [annotation.exhaustive for annotation in annotations]
+        return SegmentTargets(masks.long(), stacked_scopes(scopes, labels.class_count))
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> SegmentLabels:
         """Labels with these classes."""

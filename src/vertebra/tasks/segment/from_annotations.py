@@ -6,7 +6,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes
 from vertebra.annotations.boxes import check_pixels
-from vertebra.annotations.class_ids import listed_ids
+from vertebra.annotations.class_ids import listed_ids, listed_scope
 from vertebra.annotations.class_names import bincount, class_ids, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
@@ -75,7 +75,8 @@ def _from_files(
     ids[known] = np.where(to_id[ids[known]] >= 0, to_id[ids[known]], left_out)
     ids[masks.categories == IGNORED] = masks.ignore_index
     if not options.multilabel:
-        ids[masks.categories == NO_CLASS] = masks.ignore_index  # each pixel needs a class
+        # each pixel needs a class; without some of them, it is none of the annotated ones
+        ids[masks.categories == NO_CLASS] = masks.ignore_index if annotations.scope is None else labels.unannotated
     column = MaskFileColumn(
         masks.root,
         masks.files,
@@ -85,6 +86,7 @@ def _from_files(
         masks.ignore_index,
         masks.codes,
         masks.turns,
+        listed_scope(annotations, labels.classes),
     )
     return column, labels
 
@@ -136,6 +138,7 @@ def _from_shapes(
         ignore_index=labels.ignore_index,
         background=no_class,
         annotated=AnnotatedSizes.of(annotations),
+        scope=listed_scope(annotations, classes),
     )
     used = bincount(ids[drawn], len(classes))
     used[no_class] += int(not options.multilabel)

@@ -29,9 +29,19 @@ class SegmentLabels(LabelSpec):
             )
 
     @property
+    def unannotated(self) -> int:
+        """The mask value of pixels of no annotated class, see `vertebra.tasks.segment.scope`; neither a class nor ignored."""
+        return unannotated_value(self.class_count, self.ignore_index)
+
+    @property
     def background_classes(self) -> tuple[str, ...]:
         """Classes named "background"."""
         return tuple(filter(is_background, self.classes))
+
+
+def unannotated_value(class_count: int, ignore_index: int) -> int:
+    """The first mask value that is neither a class nor ignored."""
+    return class_count + int(ignore_index == class_count)
 
 
 def is_background(name: str) -> bool:

@@ -18,8 +18,10 @@ from vertebra.annotations.mask_files import (
     span,
     upright_mask,
 )
+from vertebra.annotations.scope import LabelScope
 from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.scope import limited_to
 
 UNKNOWN = -1
 NOWHERE = -2
@@ -39,6 +41,7 @@ class MaskFileColumn:
         multilabel: False: masks (H, W) of class ids; True: (K, H, W) of 0 and 1.
         ignore_index: the value of ignored pixels in the annotations.
         codes, turns: colors of masks and EXIF orientations, see `vertebra.annotations.table.MaskFiles`.
+        scope: the classes that are annotated in each image; None for all classes in all images.
     """
 
     root: Path
@@ -49,6 +52,7 @@ class MaskFileColumn:
     ignore_index: int
     codes: np.ndarray | None = None
     turns: np.ndarray | None = None
+    scope: LabelScope | None = None
 
     @property
     def labeled(self) -> np.ndarray:
@@ -72,7 +76,7 @@ class MaskFileColumn:
             values = upright_mask(values, int(self.turns[row]))
         check_mask_size(path, values.shape, size)
         if not self.multilabel:
-            kind = np.uint8 if 0 <= self.ignore_index <= 255 else np.int32
+            kind = np.uint8 if 0 <= self.ignore_index <= 255 and self.ids.max(initial=0) <= 255 else np.int32
             mask = np.empty(size, dtype=kind)
         else:
             check_planes(self.class_count, size)
@@ -84,7 +88,7 @@ class MaskFileColumn:
                 raise self._unknown_values(path, values)
             part = ids if not self.multilabel else planes_of(ids, self.class_count, self.ignore_index)
             mask[..., top : top + rows, :] = part
-        return SegmentAnnotation(mask)
+        return limited_to(self.scope, row, mask, self.ignore_index, self.class_count)
 
     def _ids_of(self, values: np.ndarray) -> np.ndarray:
         """The id of each value."""
@@ -120,7 +124,9 @@ class MaskFileColumn:
 
     def take(self, rows: np.ndarray) -> MaskFileColumn:
         """The column of some images only."""
-        return replace(self, files=self.files[rows], turns=None if self.turns is None else self.turns[rows])
+        turns = None if self.turns is None else self.turns[rows]
+        scope = None if self.scope is None else self.scope.take(rows)
+        return replace(self, files=self.files[rows], turns=turns, scope=scope)
 
 
 def check_planes(class_count: int, size: tuple[int, int]) -> None:

@@ -33,18 +33,25 @@ class ExclusiveMetric(TaskMetric):
     """Metrics for exclusive classes.
 
     ``mean_iou`` and ``mean_dice`` (over the classes that occur in annotations or predictions), ``pixel_accuracy``, and
-    ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; ignored pixels are left out.
+    ``iou/NAME`` of each class that occurs. All pixels of all images are counted together; ignored pixels are left out. In an image
+    with a label scope only its classes count; a pixel of none of them is right if none of them is predicted.
     """
 
     meanings: ClassVar[Mapping[str, str]] = MEANINGS
 
     confusion: Tensor
+    partial: Tensor
+    partial_pixels: Tensor
 
     def __init__(self, labels: SegmentLabels) -> None:
         super().__init__(labels)
         self.ignore_index = labels.ignore_index
         count = labels.class_count
+        self.unannotated = labels.unannotated
         self.add_state("confusion", torch.zeros(count, count, dtype=torch.int64), dist_reduce_fx="sum")
+        # of images in which not all classes are annotated: right, true and predicted pixels; right and counted ones
+        self.add_state("partial", torch.zeros(3, count, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("partial_pixels", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
         self.reset()
 
     def update(self, predictions: Sequence[SegmentPrediction], ground_truths: Sequence[SegmentAnnotation]) -> None:
@@ -59,6 +66,9 @@ class ExclusiveMetric(TaskMetric):
             _check_size(prediction, ground_truth)
             counted = ground_truth != self.ignore_index
             true, answer = ground_truth[counted].astype(np.int64), prediction.mask[counted].astype(np.int64)
+            if annotation.exhaustive is not None:
+                self._add_partial(true, answer, annotation.exhaustive)
+                continue
             if true.size and (true.min() < 0 or true.max() >= count):
                 wrong = true[(true < 0) | (true >= count)][0]
                 raise DataError(
@@ -67,15 +77,25 @@ class ExclusiveMetric(TaskMetric):
             pairs = np.bincount(true * count + answer, minlength=count * count).reshape(count, count)
             self.confusion += torch.from_numpy(pairs).to(self.device)
 
+    def _add_partial(self, true: np.ndarray, answer: np.ndarray, exhaustive: np.ndarray) -> None:
+        """Adds the counted pixels (P,) of an image in which only the ``exhaustive`` (K,) classes are annotated."""
+        count = len(self.classes)
+        answer = np.where(exhaustive[answer], answer, self.unannotated)
+        right = true == answer
+        tallies = [np.bincount(ids, minlength=count)[:count] for ids in (true[right], true, answer)]
+        self.partial += torch.from_numpy(np.stack(tallies)).to(self.device)
+        self.partial_pixels += torch.tensor([int(right.sum()), len(true)], device=self.device)
+
     def names(self) -> list[str]:
         """All metrics by name."""
         return ["mean_iou", "mean_dice", "pixel_accuracy", *each("iou", self.classes)]
 
     def compute(self) -> dict[str, float]:
         """The metrics over all images added so far; empty without counted pixels."""
-        confusion = self.confusion.cpu().double()
-        right = confusion.diag()
-        return _overlap_metrics(self.classes, right, confusion.sum(1), confusion.sum(0), right.sum(), confusion.sum())
+        confusion, partial = self.confusion.cpu().double(), self.partial.cpu().double()
+        right, true, predicted = partial + torch.stack([confusion.diag(), confusion.sum(1), confusion.sum(0)])
+        agreed, counted = self.partial_pixels.cpu().double() + torch.stack([confusion.trace(), confusion.sum()])
+        return _overlap_metrics(self.classes, right, true, predicted, agreed, counted)
 
 
 class OverlappingMetric(TaskMetric):

@@ -9,6 +9,7 @@ import numpy as np
 from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.scope import of_several
 
 
 class SegmentMixing(Mixing):
@@ -23,7 +24,7 @@ class SegmentMixing(Mixing):
         for tile, part in zip(tiles, masks, strict=True):
             height, width = tile.size
             mask[..., tile.top : tile.top + height, tile.left : tile.left + width] = part[..., :height, :width]
-        return SegmentAnnotation(mask)
+        return of_several(mask, [tile.annotation for tile in tiles], labels)
 
     def cutmix(
         self,
@@ -37,7 +38,7 @@ class SegmentMixing(Mixing):
         left, top, right, bottom = rectangle
         mask = first.mask.astype(np.result_type(first.mask, second.mask))
         mask[..., top:bottom, left:right] = second.mask[..., top:bottom, left:right]
-        return SegmentAnnotation(mask)
+        return of_several(mask, [first, second], labels)
 
     def copy_paste(
         self, first: SegmentAnnotation, second: SegmentAnnotation, draw: np.random.Generator, labels: SegmentLabels
@@ -57,4 +58,4 @@ class SegmentMixing(Mixing):
             foreground = foreground[(mask[foreground] == 1).any(axis=(1, 2))]
         pasted = draw.permutation(foreground)[: (len(foreground) + 1) // 2]
         region = np.isin(mask, pasted) if mask.ndim == 2 else (mask[pasted] == 1).any(axis=0)
-        return region, SegmentAnnotation(np.where(region, mask, first.mask))
+        return region, of_several(np.where(region, mask, first.mask), [first, second], labels)

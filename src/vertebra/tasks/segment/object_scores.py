@@ -6,6 +6,7 @@ import numpy as np
 
 from vertebra.tasks.object_scores import Confidences, class_confidences, decision_confidences
 from vertebra.tasks.segment.annotation import SegmentAnnotation
+from vertebra.tasks.segment.scope import certain_mask
 from vertebra.tasks.segment.types import SegmentPrediction
 
 MAX_PIXELS = 2000  # of an image, spread evenly over it
@@ -20,7 +21,7 @@ def confidences(prediction: SegmentPrediction, annotation: SegmentAnnotation) ->
     """
     assert prediction.probabilities is not None, "the caller asks for probabilities"
     spec = prediction.spec
-    mask = np.asarray(annotation.mask)
+    mask = certain_mask(annotation, spec)
     probabilities = prediction.probabilities.reshape(spec.class_count, -1)
     if not spec.multilabel:
         labeled = _some(np.flatnonzero(mask.ravel() != spec.ignore_index))

@@ -8,9 +8,11 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.ranges import offsets_of, take_ranges
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.shapes import Shapes
 from vertebra.tasks.segment.annotation import SegmentAnnotation, compact
 from vertebra.tasks.segment.mask_column import check_planes
+from vertebra.tasks.segment.scope import limited_to
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,7 @@ class PolygonRLEColumn:
         background: the class id of pixels without an object, for exclusive classes.
         ignore_index: the value of ignored pixels.
         annotated: the sizes that outlines and run lengths were made for; None if they are not known.
+        scope: the classes that are annotated in each image; None for all classes in all images.
     """
 
     offsets: np.ndarray
@@ -42,6 +45,7 @@ class PolygonRLEColumn:
     ignore_index: int
     background: int = 0
     annotated: AnnotatedSizes | None = None
+    scope: LabelScope | None = None
 
     @classmethod
     def of(
@@ -56,12 +60,23 @@ class PolygonRLEColumn:
         ignore_index: int,
         background: int = 0,
         annotated: AnnotatedSizes | None = None,
+        scope: LabelScope | None = None,
     ) -> PolygonRLEColumn:
         """A column from objects in any order; ``rows`` (B,) int64 is the image of each of the shapes."""
         order = np.argsort(rows, kind="stable")
         offsets = offsets_of(rows, len(labeled))
         return cls(
-            offsets, order, labels[order], labeled, shapes, class_count, multilabel, ignore_index, background, annotated
+            offsets,
+            order,
+            labels[order],
+            labeled,
+            shapes,
+            class_count,
+            multilabel,
+            ignore_index,
+            background,
+            annotated,
+            scope,
         )
 
     def get(self, row: int, size: tuple[int, int]) -> SegmentAnnotation:
@@ -80,11 +95,12 @@ class PolygonRLEColumn:
             planes = np.zeros((self.class_count, *size), dtype=np.uint8)
             for label, region in zip(labels, regions, strict=True):
                 planes[label][region.mask()] = 1
-            return SegmentAnnotation(planes)
+            return limited_to(self.scope, row, planes, self.ignore_index, self.class_count)
         ids = np.full(size, self.background, dtype=np.int32)
-        for row in np.argsort([-region.area for region in regions], kind="stable"):
-            ids[regions[row].mask()] = labels[row]
-        return SegmentAnnotation(compact(ids, self.ignore_index))
+        for number in np.argsort([-region.area for region in regions], kind="stable"):
+            ids[regions[number].mask()] = labels[number]
+        mask = compact(ids, self.ignore_index)
+        return limited_to(self.scope, row, mask, self.ignore_index, self.class_count)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Always empty: what is outside of the image is not drawn."""
@@ -104,4 +120,5 @@ class PolygonRLEColumn:
             labels=self.labels[picked],
             labeled=self.labeled[rows],
             annotated=None if self.annotated is None else self.annotated.take(rows),
+            scope=None if self.scope is None else self.scope.take(rows),
         )

@@ -10,6 +10,7 @@ from vertebra.errors import DataError
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.boundary import boundary_distance, near_boundary
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.scope import certain_mask
 from vertebra.tasks.segment.types import SegmentPrediction
 
 KINDS = ("boundary", "class not in the image", "class not predicted", "inside")
@@ -103,7 +104,7 @@ def compare_pixels(
     Raises:
         DataError: the mask has another size than the prediction, or a value without a class.
     """
-    mask = np.asarray(annotation.mask)
+    mask = certain_mask(annotation, labels)
     if labels.multilabel and mask.ndim == 2:
         layers = mask[None] == np.arange(labels.class_count)[:, None, None]
         mask = np.where(mask[None] == labels.ignore_index, labels.ignore_index, layers)

@@ -13,9 +13,11 @@ class SegmentTargets(NamedTuple):
     Attributes:
         masks: where classes are exclusive (N, H, W) int64 of class ids; else (N, K, H, W) uint8 of 0 and 1. Pixels to
             ignore, and the canvas outside the image, hold the ignore index. (H, W) is the unpadded canvas.
+        exhaustive: (N, K) bool of exclusive classes, those that are annotated, see `vertebra.tasks.segment.scope`; None for all.
     """
 
     masks: Tensor
+    exhaustive: Tensor | None = None
 
 
 class SegmentDecoded(NamedTuple):

@@ -35,4 +35,4 @@ class SegmentTVTensors(TVTensors):
                 f"the transform of 'train.augment' returned a mask of {mask.dtype} with shape {mask.shape}; it must be whole "
                 f"numbers of the image's size, {expected}"
             )
-        return SegmentAnnotation(mask)
+        return SegmentAnnotation(mask, annotation.exhaustive)
