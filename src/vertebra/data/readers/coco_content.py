@@ -78,7 +78,9 @@ def content_of(raw: CocoFile, file: Path) -> CocoContent:
             Note.of("annotation", "copied from another", "left out", [names[row] for row in objects.rows[same]])
         )
         objects = objects.take(~same)
-    scope = coco_scope(raw.images, row_of, raw.categories, categories, objects, file)
+    scope: LabelScope | None = None
+    if any(one.neg_category_ids is not None or one.not_exhaustive_category_ids is not None for one in raw.images):
+        scope = coco_scope(raw.images, row_of, raw.categories, categories, objects, file)
     return CocoContent(names, [image_ids[i] for i in first], sizes, categories, objects, notes, len(unmatched), scope)
 
 

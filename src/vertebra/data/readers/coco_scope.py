@@ -24,7 +24,7 @@ def coco_scope(
     categories: Sequence[Category],
     objects: Objects,
     file: Path,
-) -> LabelScope | None:
+) -> LabelScope:
     """The classes that are annotated in each image.
 
     Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195: in an image with ``neg_category_ids`` those classes and the classes of its
@@ -39,16 +39,11 @@ def coco_scope(
         objects: of the file.
         file: for messages.
 
-    Returns:
-        None if no image has such lists.
-
     Raises:
         DataError: they are no lists of ids of categories.
     """
     negative = [one.neg_category_ids for one in images]
     lacking = [one.not_exhaustive_category_ids for one in images]
-    if negative.count(None) + lacking.count(None) == 2 * len(images):
-        return None
     count = len(categories)
     numbers_of = {category.name: number for number, category in enumerate(categories)}
     numbers = np.array([numbers_of[str(entry["name"])] for entry in entries], dtype=np.int64)

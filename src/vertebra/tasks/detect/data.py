@@ -123,8 +123,10 @@ class DetectData(TaskData):
             boxes[row, :count] = torch.from_numpy(annotation.boxes)
             ids[row, :count] = torch.from_numpy(annotation.labels)
             crowd[row, :count] = torch.from_numpy(annotation.crowd)
-        scopes = [annotation.exhaustive for annotation in annotations]
-        return DetectTargets(boxes, ids, crowd, torch.tensor(counts), stacked_scopes(scopes, labels.class_count))
+        scopes, scope = [annotation.exhaustive for annotation in annotations], None
+        if any(each is not None for each in scopes):
+            scope = stacked_scopes(scopes, labels.class_count)
+        return DetectTargets(boxes, ids, crowd, torch.tensor(counts), scope)
 
     def fake_labels(self, classes: Sequence[str], multilabel: bool) -> DetectLabels:
         """Labels with these classes."""
