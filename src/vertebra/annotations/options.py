@@ -19,6 +19,7 @@ class ReadOptions:
         edits: changes of the data set's classes, before they are matched with ``classes``.
         columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
         outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
+        attribute: the attribute of objects that is read, for a task of attributes.
     """
 
     classes: tuple[str, ...] | None = None
@@ -28,3 +29,4 @@ class ReadOptions:
     edits: ClassEdits = field(default_factory=ClassEdits)
     columns: tuple[tuple[str, str], ...] = ()
     outlines: bool = False
+    attribute: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vertebra.decoders.attributes.roi_head import RoIHead
 from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.classify.attention_pool import AttentionPool
 from vertebra.decoders.classify.linear import Linear
@@ -46,6 +47,7 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "pspnet": PSPNet,
     "regression": KeypointRegression,
     "retinanet": RetinaNet,
+    "roi_head": RoIHead,
     "rt_detr": RTDETR,
     "segformer": SegFormer,
     "simcc": SimCC,

@@ -40,6 +40,9 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
         fit_text(prediction.spec.classes[label], size, canvas.width // 2) + ("" if np.isnan(score) else f" {score:.2f}")
         for label, score in zip(labels, prediction.scores[shown], strict=True)
     ]
+    for attribute in prediction.attributes.values():
+        values = attribute[shown].captions()
+        texts = [f"{text}, {fit_text(value, size, canvas.width // 3)}" for text, value in zip(texts, values, strict=True)]
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
     for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
         draw_tag(draw, corner, text, size, color(int(label)))

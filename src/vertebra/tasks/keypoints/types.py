@@ -67,10 +67,10 @@ class KeypointPrediction(Prediction):
         """Adds the objects with their points; those with lower scores than objects need are not labeled."""
         points = np.concatenate([self.points, np.full_like(self.points[..., :1], 2)], axis=-1).astype(np.float64)
         points[self.point_scores < min_score] = 0
-        boxes, scores = self.boxes.tolist(), self.scores.tolist()
-        for name, box, pose, score in zip(self.class_names, boxes, points, scores, strict=True):
+        columns = (self.class_names, self.boxes.tolist(), points, self.scores.tolist(), self._attribute_values())
+        for name, box, pose, score, values in zip(*columns, strict=True):
             if score >= min_score:
-                builder.object(row, name, box=box, points=pose, attributes={"confidence": score})
+                builder.object(row, name, box=box, points=pose, attributes={"confidence": score, **values})
 
     def _noun(self, count: int) -> str:
         return f"{'object' if count == 1 else 'objects'} with {len(self.spec.points)} points"
@@ -103,6 +103,6 @@ class KeypointPrediction(Prediction):
         return supervision.KeyPoints(
             xy=self.points.copy(),
             class_id=self.class_ids.copy(),
-            data={"class_name": np.asarray(self.class_names, dtype=str)},
+            data=self._supervision_data(),
             **fields,
         )
