@@ -71,7 +71,7 @@ def open_data(
 
     Args:
         path: its folder, its annotation file, or a zip or tar file of it, which is unpacked into the user's cache folder.
-        task: a task's name, as `vertebra.tasks.all_tasks` has it, or a key of `vertebra.tasks.column_key`: "attributes:color".
+        task: a task's name, as `vertebra.tasks.all_tasks` has it, or a key of `vertebra.tasks.column_key`: "box_attributes:color".
         split: "train", "val" or "test".
         format: a format's name, as `vertebra.data.readers.all_readers` has it; None to detect it.
         classes: class names in order, None for those of the data set. Annotations of other classes are left out, with a note.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vertebra.decoders.attributes.roi_head import RoIHead
+from vertebra.decoders.box_attributes.roi_head import RoIHead
 from vertebra.decoders.base import AnyDecoder, Decoder
 from vertebra.decoders.classify.attention_pool import AttentionPool
 from vertebra.decoders.classify.linear import Linear

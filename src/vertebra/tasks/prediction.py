@@ -52,7 +52,7 @@ class Prediction(ABC):
         annotation_kinds: the kinds of annotations that `annotate` adds, see `vertebra.annotations.table.KINDS`; empty for a task
             whose predictions cannot be saved as a data set.
         attached: whether the objects are the boxes of another branch, which has this prediction among its ``attributes``.
-        attributes: by name, an `vertebra.tasks.attributes.types.AttributePrediction` with a row for each object.
+        attributes: by name, an `vertebra.tasks.box_attributes.types.AttributePrediction` with a row for each object.
     """
 
     task: ClassVar[str]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.tasks.attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.weighted_boxes_fusion import MIN_SCORE, WeightedBoxesFusion, append_zeros, pad_rows
 
 if TYPE_CHECKING:

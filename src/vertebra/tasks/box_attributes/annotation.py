@@ -1,4 +1,4 @@
-"""The annotation of one image for the attributes task."""
+"""The annotation of one image for the box_attributes task."""
 
 from __future__ import annotations
 

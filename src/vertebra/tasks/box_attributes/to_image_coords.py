@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vertebra.preprocess.image_transform_torch import ImageTransforms
-from vertebra.tasks.attributes.targets import AttributeDecoded
+from vertebra.tasks.box_attributes.targets import AttributeDecoded
 
 
 def to_image(decoded: AttributeDecoded, geometry: ImageTransforms, size: tuple[int, int]) -> AttributeDecoded:

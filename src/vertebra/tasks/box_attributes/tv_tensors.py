@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vertebra.tasks.attributes.annotation import AttributeAnnotation, follow
-from vertebra.tasks.attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.tv_tensors import DetectTVTensors
 from vertebra.tasks.tv_tensors import TVTensors

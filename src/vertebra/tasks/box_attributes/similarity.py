@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vertebra.tasks.attributes.types import AttributePrediction
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.similarity import similarity as box_similarity
 from vertebra.tasks.detect.types import DetectPrediction

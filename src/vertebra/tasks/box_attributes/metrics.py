@@ -1,4 +1,4 @@
-"""Metrics of the attributes task: on true boxes, on the predicted boxes that match, and of detection with the value."""
+"""Metrics of the box_attributes task: on true boxes, on the predicted boxes that match, and of detection with the value."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vertebra.tasks.attributes.annotation import AttributeAnnotation
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.targets import AttributeDecoded, AttributeTargets
-from vertebra.tasks.attributes.types import AttributePrediction
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.box_iou import iou
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
@@ -96,6 +96,7 @@ class AttributeMetric(TaskMetric):
         predictions = [ClassifyPrediction(row, labels) for row in probabilities]
         truths = [ClassifyAnnotation(value if self.labels.multilabel else int(value)) for value in values]
         self.on_true_boxes.update(predictions, truths)
+        self._computed = None  # as `update` does
 
     def names(self) -> list[str]:
         """All metrics by name."""

@@ -1,4 +1,4 @@
-"""From decoded arrays to predictions of the attributes task (numpy only)."""
+"""From decoded arrays to predictions of the box_attributes task (numpy only)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.types import AttributePrediction
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded as boxes_from_decoded
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vertebra.tasks.attributes.annotation import AttributeAnnotation, labeled_objects
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, labeled_objects
 from vertebra.tasks.detect.column import BoxColumn
 
 
@@ -17,7 +17,7 @@ class AttributeColumn:
     Attributes:
         boxes: the boxes; their labels are the objects' numbers in ``classes`` and ``values``.
         classes: (B,) int64 class ids of the objects.
-        values: (B,) int64 or (B, K) int8, see `vertebra.tasks.attributes.annotation.AttributeAnnotation`.
+        values: (B,) int64 or (B, K) int8, see `vertebra.tasks.box_attributes.annotation.AttributeAnnotation`.
     """
 
     boxes: BoxColumn

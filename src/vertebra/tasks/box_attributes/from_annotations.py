@@ -15,9 +15,9 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
 from vertebra.errors import DataError, suggest
-from vertebra.tasks.attributes.column import AttributeColumn
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.values import Values, case_note, described, object_values, value_counts
+from vertebra.tasks.box_attributes.column import AttributeColumn
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.values import Values, case_note, described, object_values, value_counts
 from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.from_annotations import usable_boxes
 from vertebra.tasks.detect.octagons import diagonals_of
@@ -30,7 +30,7 @@ def read_attribute(
 ) -> tuple[AttributeColumn, AttributeLabels]:
     """The boxes of all images with the values of ``options.attribute``. Objects without a value are not labeled for it.
 
-    The classes are the values as texts (`vertebra.tasks.attributes.values.value_text`), by number where all are whole numbers, else
+    The classes are the values as texts (`vertebra.tasks.box_attributes.values.value_text`), by number where all are whole numbers, else
     by the alphabet.
 
     Raises:

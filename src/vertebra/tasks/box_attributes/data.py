@@ -1,4 +1,4 @@
-"""Annotations of the attributes task, from a data set to a batch."""
+"""Annotations of the box_attributes task, from a data set to a batch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
-from vertebra.tasks.attributes.annotation import AttributeAnnotation, follow
-from vertebra.tasks.attributes.column import AttributeColumn
-from vertebra.tasks.attributes.from_annotations import read_attribute
-from vertebra.tasks.attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow
+from vertebra.tasks.box_attributes.column import AttributeColumn
+from vertebra.tasks.box_attributes.from_annotations import read_attribute
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
@@ -40,7 +40,7 @@ class AttributeData(TaskData):
     annotates_boxes = True
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
-        """See `vertebra.tasks.attributes.from_annotations.read_attribute`."""
+        """See `vertebra.tasks.box_attributes.from_annotations.read_attribute`."""
         return read_attribute(annotations, options, notes)
 
     def to_canvas(
@@ -129,7 +129,7 @@ class AttributeData(TaskData):
         """The objects that are labeled for the attribute, padded to the largest number in an image."""
         import torch
 
-        from vertebra.tasks.attributes.targets import AttributeTargets
+        from vertebra.tasks.box_attributes.targets import AttributeTargets
 
         chosen = [each.known for each in annotations]
         counts = [int(known.sum()) for known in chosen]
@@ -150,7 +150,7 @@ class AttributeData(TaskData):
         """Two boxes with random values in each image, none in the last of several."""
         import torch
 
-        from vertebra.tasks.attributes.targets import AttributeTargets
+        from vertebra.tasks.box_attributes.targets import AttributeTargets
 
         boxes, values, counts = fake_boxes(labels.class_count, canvas, batch)
         ids = torch.where(values >= 0, 0, -1)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vertebra.tasks.attributes.annotation import AttributeAnnotation, follow, numbered
-from vertebra.tasks.attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow, numbered
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.mixing import DetectMixing
 from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle

@@ -1,19 +1,19 @@
-"""The attributes task."""
+"""The box_attributes task."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.tasks.attributes.annotation import AttributeAnnotation
-from vertebra.tasks.attributes.data import AttributeData
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.mixing import AttributeMixing
-from vertebra.tasks.attributes.predictions import from_decoded
-from vertebra.tasks.attributes.similarity import similarity
-from vertebra.tasks.attributes.tiles import AttributeTiles
-from vertebra.tasks.attributes.tta import AttributeTTA
-from vertebra.tasks.attributes.tv_tensors import AttributeTVTensors
-from vertebra.tasks.attributes.types import AttributePrediction
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation
+from vertebra.tasks.box_attributes.data import AttributeData
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.mixing import AttributeMixing
+from vertebra.tasks.box_attributes.predictions import from_decoded
+from vertebra.tasks.box_attributes.similarity import similarity
+from vertebra.tasks.box_attributes.tiles import AttributeTiles
+from vertebra.tasks.box_attributes.tta import AttributeTTA
+from vertebra.tasks.box_attributes.tv_tensors import AttributeTVTensors
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
-    from vertebra.tasks.attributes.to_image_coords import to_image
+    from vertebra.tasks.box_attributes.to_image_coords import to_image
 
     return to_image(decoded, geometry, size)
 
 
 def _metric(labels: AttributeLabels) -> TaskMetric:
-    from vertebra.tasks.attributes.metrics import build_metric
+    from vertebra.tasks.box_attributes.metrics import build_metric
 
     return build_metric(labels)
 
 
 ATTRIBUTES = Task(
-    name="attributes",
+    name="box_attributes",
     labels=AttributeLabels,
     annotation=AttributeAnnotation,
     prediction=AttributePrediction,

@@ -21,8 +21,8 @@ from vertebra.layers.roi import FusedLevels, region_features
 from vertebra.losses.classification import object_class_term
 from vertebra.losses.distillation import softened_divergence
 from vertebra.losses.loss_term import LossTerm
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.targets import AttributeDecoded, AttributeTargets
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
 
 NAME = "decoder 'roi_head'"
 FINEST = 8  # finest stride that is read by default
@@ -78,7 +78,7 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         ConfigError: an option is out of range, or there is one value only.
     """
 
-    task: ClassVar[str] = "attributes"
+    task: ClassVar[str] = "box_attributes"
     terms: ClassVar[tuple[str, ...]] = ("cross_entropy",)
     paper: ClassVar[str] = (
         "Girshick, Fast R-CNN, ICCV 2015, arXiv 1504.08083; with RoIAlign of He et al., Mask R-CNN, ICCV 2017, arXiv 1703.06870 "

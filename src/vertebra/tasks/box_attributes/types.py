@@ -1,4 +1,4 @@
-"""The prediction of the attributes task."""
+"""The prediction of the box_attributes task."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from vertebra.errors import MissingFieldError
-from vertebra.tasks.attributes.labels import AttributeLabels
+from vertebra.errors import ConfigError
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.prediction import Prediction, coco_boxes
@@ -35,8 +35,7 @@ class AttributePrediction(Prediction):
         image: the predicted image, for `draw`; None where it is unknown.
     """
 
-    task: ClassVar[str] = "attributes"
-    thresholded: ClassVar[bool] = True
+    task: ClassVar[str] = "box_attributes"
     attached: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("boxes", "box_scores", "box_class_ids", "probabilities")
 
@@ -81,7 +80,7 @@ class AttributePrediction(Prediction):
         """The value of the only box.
 
         Raises:
-            MissingFieldError: there are several boxes, or none.
+            ConfigError: there are several boxes, or none.
         """
         self._check_one("value")
         return self.values[0]
@@ -91,7 +90,7 @@ class AttributePrediction(Prediction):
         """The probability of the value of the only box; where a box may have several, of the most probable one.
 
         Raises:
-            MissingFieldError: there are several boxes, or none.
+            ConfigError: there are several boxes, or none.
         """
         self._check_one("score")
         return float(self.scores[0])
@@ -120,7 +119,7 @@ class AttributePrediction(Prediction):
 
     def _check_one(self, name: str) -> None:
         if len(self.boxes) != 1:
-            raise MissingFieldError(f"'{name}' is of one box, but here are {len(self.boxes)}: use '{name}s'")
+            raise ConfigError(f"'{name}' is of one box, but here are {len(self.boxes)}: use '{name}s'")
 
     def _noun(self, count: int) -> str:
         return "box" if count == 1 else "boxes"

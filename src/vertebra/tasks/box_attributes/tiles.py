@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from vertebra.preprocess.tiles import Grid, Tile
-from vertebra.tasks.attributes.labels import AttributeLabels
-from vertebra.tasks.attributes.predictions import from_decoded
-from vertebra.tasks.attributes.types import AttributePrediction
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.predictions import from_decoded
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 

@@ -1,4 +1,4 @@
-"""Tensors of the attributes task: targets of the loss, and decoded outputs."""
+"""Tensors of the box_attributes task: targets of the loss, and decoded outputs."""
 
 from __future__ import annotations
 
