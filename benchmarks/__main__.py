@@ -29,7 +29,7 @@ BENCHMARKS = (
     "mirroring",
     "opening",
 )
-WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration")
+WITH_DATA = ("decoders", "precision", "training", "wrong_boxes", "wrong_labels", "calibration", "attributes")
 """Those that must be told which data set or weights; they are run by themselves."""
 
 

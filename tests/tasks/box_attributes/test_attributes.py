@@ -25,7 +25,7 @@ from vertebra.tasks.box_attributes.metrics import AttributeMetric
 from vertebra.tasks.box_attributes.mixing import AttributeMixing
 from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
 from vertebra.tasks.box_attributes.types import AttributePrediction
-from vertebra.tasks.box_attributes.values import object_values, value_text
+from vertebra.annotations.attribute_values import object_values, value_text
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction

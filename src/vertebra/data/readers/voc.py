@@ -25,6 +25,7 @@ from vertebra.errors import DataError
 
 LARGEST = 1_000_000  # maximum side of an image in pixels
 ATTRIBUTES = ("pose", "truncated", "occluded")
+NO_ATTRIBUTES = frozenset({"name", "difficult", "bndbox", "attributes"})
 MASKS = frozenset({"masks"})
 BOXES = frozenset({"boxes"})
 OUTLINES = frozenset({"outlines"})
@@ -146,8 +147,15 @@ def _add(file: Path, root: ElementTree.Element, image: str, split: str, builder:
         if difficult is None:
             which = "whose 'difficult' is neither 0 nor 1"
             builder.notes.append(Note.of("object", which, "taken as 0", [file.name]))
-        attributes = {tag: text.strip() for tag in ATTRIBUTES if (text := entry.findtext(tag))}
-        builder.object(row, name, box=box, crowd=bool(difficult), attributes=attributes)
+        builder.object(row, name, box=box, crowd=bool(difficult), attributes=_attributes(entry))
+
+
+def _attributes(entry: ElementTree.Element) -> dict[str, str]:
+    """VOC's own tags, further tags with a text alone, and pairs of name and value in ``attributes``, as CVAT writes them."""
+    tags = [child for child in entry if isinstance(child.tag, str) and child.tag not in NO_ATTRIBUTES and not len(child)]
+    pairs = [(child.tag, child.text) for child in tags]
+    pairs += [(each.findtext("name"), each.findtext("value")) for each in entry.iterfind("attributes/attribute")]
+    return {name.strip(): text.strip() for name, text in pairs if name and text and text.strip()}
 
 
 def _number(root: ElementTree.Element, tag: str) -> int:

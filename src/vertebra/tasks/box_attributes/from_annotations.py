@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes
+from vertebra.annotations.attribute_values import Values, case_note, described, object_values, value_counts
 from vertebra.annotations.boxes import check_pixels
 from vertebra.annotations.class_ids import object_boxes
 from vertebra.annotations.class_names import left_out, shorten, sorted_names, without_images
@@ -17,7 +18,6 @@ from vertebra.annotations.table import Annotations
 from vertebra.errors import DataError, suggest
 from vertebra.tasks.box_attributes.column import AttributeColumn
 from vertebra.tasks.box_attributes.labels import AttributeLabels
-from vertebra.tasks.box_attributes.values import Values, case_note, described, object_values, value_counts
 from vertebra.tasks.detect.column import BoxColumn
 from vertebra.tasks.detect.from_annotations import usable_boxes
 from vertebra.tasks.detect.octagons import diagonals_of
@@ -30,7 +30,7 @@ def read_attribute(
 ) -> tuple[AttributeColumn, AttributeLabels]:
     """The boxes of all images with the values of ``options.attribute``. Objects without a value are not labeled for it.
 
-    The classes are the values as texts (`vertebra.tasks.box_attributes.values.value_text`), by number where all are whole numbers, else
+    The classes are the values as texts (`vertebra.annotations.attribute_values.value_text`), by number where all are whole numbers, else
     by the alphabet.
 
     Raises:
