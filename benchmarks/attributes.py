@@ -2,8 +2,8 @@
 
 python -m benchmarks.attributes --data VOC --weights FILE [--epochs N] [--repeats N] [KEY=VALUE ...]
 
-``--data`` is a data set in Pascal VOC's format with splits. `one_class` writes it as COCO files in which all objects are of the class
-"cell" and have their class as the attribute ``type``. Both models have the same backbone, neck and detector and are trained alike;
+``--data`` is a data set in Pascal VOC's format with splits. `one_class` writes it as COCO files in which all objects are of the
+class "cell" and have their class as the attribute ``type``. Both models have the same backbone, neck and detector and are trained alike;
 the second one has a branch for the attribute besides. A repeat is a seed.
 
 Compared are mAP@50 of the test split, where box and type must be right, the processor time of a training, and the time of a
@@ -18,6 +18,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,9 +124,8 @@ def prediction_times(models: dict[str, Any]) -> dict[str, Any]:
     runs = {}
     for name, model in models.items():
         height, width = model.resize_spec.size
-        copy = inference_copy(model, torch.device("cpu"))
         image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
-        runs[name] = lambda copy=copy, image=image, size=torch.tensor([[height, width]]): copy(image, size)
+        runs[name] = partial(inference_copy(model, torch.device("cpu")), image, torch.tensor([[height, width]]))
     with torch.no_grad():
         return milliseconds(in_turns(runs, repeats=30, warm=3, clock=time.thread_time))
 

@@ -92,9 +92,7 @@ def _assemble(
     return shared, branches
 
 
-def _branch(
-    state: BuildState, name: str, config: BranchConfig, task: str, previous: Mapping[str, Branch]
-) -> Branch:
+def _branch(state: BuildState, name: str, config: BranchConfig, task: str, previous: Mapping[str, Branch]) -> Branch:
     path = f"branches.{name}"
     if config.neck is not None or config.encoder is not None:
         # behind a neck or an encoder, a decoder reads its maps and not the backbone's embedding
@@ -138,7 +136,9 @@ def _decoder_config(state: BuildState, config: BranchConfig, path: str) -> PartC
 def _box_cure(task: str) -> str:
     """What to do about a decoder of a task that reads no boxes."""
     on_boxes = get_task(task).on_boxes
-    named = "" if on_boxes is None else f", or take the decoder '{get_task(on_boxes).default_parts['decoder']}', which does"
+    named = (
+        "" if on_boxes is None else f", or take the decoder '{get_task(on_boxes).default_parts['decoder']}', which does"
+    )
     return f"leave 'boxes_from' out{named}"
 
 

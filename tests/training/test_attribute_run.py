@@ -30,7 +30,13 @@ def drawn(draw: np.random.Generator) -> tuple[Image.Image, list[dict[str, Any]]]
         ImageDraw.Draw(picture).rectangle((x, y, x + 18, y + 18), fill=COLORS[color])
         attributes = {"color": color} if number == 0 else {"color": "", "marks": ["old", "torn"]}
         entries.append(
-            {"category_id": 7, "bbox": [x, y, 18, 18], "area": 324, "iscrowd": 0, "attributes": {"occluded": False, **attributes}}
+            {
+                "category_id": 7,
+                "bbox": [x, y, 18, 18],
+                "area": 324,
+                "iscrowd": 0,
+                "attributes": {"occluded": False, **attributes},
+            }
         )
     return picture, entries
 
@@ -76,13 +82,19 @@ def test_one_data_set_serves_all_branches(squares: Path) -> None:
     config_read = Config.from_raw(config(squares))
     opened = open_split(config_read, "train")
     (source,) = opened.sources
-    assert dict(source.branches) == {"squares": "detect", "color": "box_attributes:color", "worn": "box_attributes:marks"}
+    assert dict(source.branches) == {
+        "squares": "detect",
+        "color": "box_attributes:color",
+        "worn": "box_attributes:marks",
+    }
     assert opened.labels["color"].classes == ("blue", "red") and opened.labels["worn"].classes == ("old", "torn")
     assert any("8 objects without a value of 'color' were not labeled for it" in note for note in opened.notes)
     annotation = source.index.columns["box_attributes:color"].get(0, SIZE)
     assert annotation.values[1] == -1 and annotation.known.tolist() == [True, False]
     whole, _ = complete(config_read, opened)
-    assert whole.model.branches["color"].task == "box_attributes" and whole.model.branches["worn"].label_fields == {"attribute": "marks"}
+    assert whole.model.branches["color"].task == "box_attributes" and whole.model.branches["worn"].label_fields == {
+        "attribute": "marks"
+    }
 
 
 def test_a_run_evaluates_and_predicts(squares: Path, tmp_path: Path) -> None:
@@ -100,7 +112,10 @@ def test_a_run_evaluates_and_predicts(squares: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("branch", "message"),
     [
-        ({"attribute": "colour"}, r"no object has a value of the attribute 'colour'; its objects have: .*color \(8 values\)"),
+        (
+            {"attribute": "colour"},
+            r"no object has a value of the attribute 'colour'; its objects have: .*color \(8 values\)",
+        ),
         ({"classes": ["Red", "Blue"]}, r"none of the values of 'color' \(.*\) is among those asked for"),
         ({"attribute": "marks"}, r"8 objects have several values of 'marks', the first in train0.png \(old, torn\)"),
     ],

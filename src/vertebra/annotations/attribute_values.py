@@ -74,7 +74,11 @@ def differing_by_case(values: Iterable[str]) -> list[str]:
 def case_note(name: str, values: Sequence[str]) -> list[Note]:
     """A note about values that differ by case; none if there are none."""
     groups = differing_by_case(values)
-    return [Note.of("group", f"of values of '{name}' that differ by case only", "kept as several", groups)] if groups else []
+    return (
+        [Note.of("group", f"of values of '{name}' that differ by case only", "kept as several", groups)]
+        if groups
+        else []
+    )
 
 
 def described(counts: Mapping[str, Counter[str]]) -> str:

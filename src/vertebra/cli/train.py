@@ -98,7 +98,9 @@ def train(
     )
     if attribute:
         if config is not None or start is not None:
-            raise ConfigError("--attribute is for a model of options; in a config add a branch: {task: classify, boxes_from: ...}")
+            raise ConfigError(
+                "--attribute is for a model of options; in a config add a branch: {task: classify, boxes_from: ...}"
+            )
         raw["model"] = with_attributes(raw["model"], attribute)
     for name, value in options.items():
         assign(raw, f"train.{name}", value)

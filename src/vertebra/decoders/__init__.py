@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vertebra.decoders.box_attributes.roi_head import RoIHead
 from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.box_attributes.roi_head import RoIHead
 from vertebra.decoders.classify.attention_pool import AttentionPool
 from vertebra.decoders.classify.linear import Linear
 from vertebra.decoders.detect.detr import DETR

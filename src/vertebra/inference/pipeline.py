@@ -213,7 +213,8 @@ class Pipeline(ABC):
 
 
 def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
-    """The minimum score of each branch that prediction applies, of attributes that of their boxes; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
+    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`. That of
+    attributes is the one of their boxes.
 
     Args:
         info: of the model.

@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
-from vertebra.tasks.box_attributes.task import ATTRIBUTES
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.box_attributes.task import ATTRIBUTES
 from vertebra.tasks.classify.task import CLASSIFY
 from vertebra.tasks.detect.task import DETECT
 from vertebra.tasks.keypoints.task import KEYPOINTS
@@ -59,8 +59,8 @@ def get_task(name: str) -> Task:
 
 
 def column_key(task: str, attribute: str) -> str:
-    """The key of a column in an index: the task's name; for a task of attributes with the attribute, "box_attributes:color", so that
-    an index has a column for each attribute."""
+    """The key of a column in an index: the task's name; for a task of attributes with the attribute, "box_attributes:color", so
+    that an index has a column for each attribute."""
     return f"{task}{KEY_SEPARATOR}{attribute}" if get_task(task).of_boxes else task
 
 

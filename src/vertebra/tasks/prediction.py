@@ -260,7 +260,9 @@ class Prediction(ABC):
             name: [", ".join(value) if isinstance(value, tuple) else value for value in each.values]
             for name, each in self.attributes.items()
         }
-        return {name: np.asarray(values, dtype=str) for name, values in {**texts, "class_name": self.class_names}.items()}
+        return {
+            name: np.asarray(values, dtype=str) for name, values in {**texts, "class_name": self.class_names}.items()
+        }
 
     def _attribute_values(self) -> list[dict[str, Any]]:
         """For each object the values of its attributes by name; a list where it may have several."""

@@ -17,7 +17,9 @@ SMALL = {"channels": 16, "hidden": [8], "region_size": 3}
 
 
 @pytest.mark.parametrize(
-    ("spec", "multilabel"), [(PYRAMID, False), (FeatureSpec((Level(8, 16), Level(8, 16))), True)], ids=["pyramid", "plain"]
+    ("spec", "multilabel"),
+    [(PYRAMID, False), (FeatureSpec((Level(8, 16), Level(8, 16))), True)],
+    ids=["pyramid", "plain"],
 )
 def test_the_contract(spec: FeatureSpec, multilabel: bool) -> None:
     labels = fake_labels("box_attributes", 3, multilabel)

@@ -11,10 +11,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vertebra.annotations.attribute_values import object_values, value_text
 from vertebra.annotations.builder import AnnotationBuilder
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.readers.base import index_of
-from vertebra.errors import DataError, ConfigError
+from vertebra.errors import ConfigError, DataError
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import column_key, get_task
@@ -25,7 +26,6 @@ from vertebra.tasks.box_attributes.metrics import AttributeMetric
 from vertebra.tasks.box_attributes.mixing import AttributeMixing
 from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
 from vertebra.tasks.box_attributes.types import AttributePrediction
-from vertebra.annotations.attribute_values import object_values, value_text
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
@@ -128,7 +128,9 @@ def test_other_classes_of_boxes_are_left_out_and_values_renumbered() -> None:
     source = AttributeLabels(("red", "green"), attribute="color", box_classes=("bus", "dog"))
     boxes = np.array([[0, 0, 9, 9], [10, 0, 19, 9], [20, 0, 29, 9]], dtype=np.float32)
     objects = DetectAnnotation(boxes, np.array([0, 1, 0]), np.zeros(3, dtype=bool))
-    changed = AttributeData().relabel(AttributeAnnotation(objects, np.array([0, 0, 1])), np.array([1, -1]), source, LABELS)
+    changed = AttributeData().relabel(
+        AttributeAnnotation(objects, np.array([0, 0, 1])), np.array([1, -1]), source, LABELS
+    )
     assert changed.objects.labels.tolist() == [1, 1] and changed.values.tolist() == [1, -1]
     several = AttributeAnnotation(objects, np.array([[1, 0], [0, 1], [-1, -1]], dtype=np.int8))
     renumbered = AttributeData().relabel(several, np.array([1, -1]), source, replace(LABELS, multilabel=True))

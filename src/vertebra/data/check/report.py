@@ -146,7 +146,9 @@ def by_severity(findings: Iterable[Finding]) -> list[Finding]:
 
 def _split_lines(name: str, report: SplitReport) -> list[str]:
     head = f"{name}: {report.images} image{'' if report.images == 1 else 's'}"
-    attributes = [f"  attribute {attribute}: {_counts(_named(counts))}" for attribute, counts in report.attributes.items()]
+    attributes = [
+        f"  attribute {attribute}: {_counts(_named(counts))}" for attribute, counts in report.attributes.items()
+    ]
     if len(report.classes) == 1:
         return [f"{head} ({_counts(next(iter(report.classes.values())))})", *attributes]
     return [head, *(f"  {task}: {_counts(counts)}" for task, counts in report.classes.items()), *attributes]

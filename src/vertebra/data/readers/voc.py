@@ -152,7 +152,9 @@ def _add(file: Path, root: ElementTree.Element, image: str, split: str, builder:
 
 def _attributes(entry: ElementTree.Element) -> dict[str, str]:
     """VOC's own tags, further tags with a text alone, and pairs of name and value in ``attributes``, as CVAT writes them."""
-    tags = [child for child in entry if isinstance(child.tag, str) and child.tag not in NO_ATTRIBUTES and not len(child)]
+    tags = [
+        child for child in entry if isinstance(child.tag, str) and child.tag not in NO_ATTRIBUTES and not len(child)
+    ]
     pairs = [(child.tag, child.text) for child in tags]
     pairs += [(each.findtext("name"), each.findtext("value")) for each in entry.iterfind("attributes/attribute")]
     return {name.strip(): text.strip() for name, text in pairs if name and text and text.strip()}

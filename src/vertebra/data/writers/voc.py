@@ -66,11 +66,15 @@ class VocWriter(Writer):
 def _note_attributes(annotations: Annotations, notes: list[Note]) -> None:
     objects = annotations.objects
     others = [
-        number for number, each in enumerate(objects.attributes or ()) if any(not is_plain(value) for value in each.values())
+        number
+        for number, each in enumerate(objects.attributes or ())
+        if any(not is_plain(value) for value in each.values())
     ]
     if others:
         names = annotations.names(objects.rows[others])
-        notes.append(Note.of("object", "with attributes that are no text and no number", "written without these", names))
+        notes.append(
+            Note.of("object", "with attributes that are no text and no number", "written without these", names)
+        )
 
 
 def _image(name: str, size: np.ndarray) -> ElementTree.Element:

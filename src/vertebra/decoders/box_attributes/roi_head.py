@@ -102,7 +102,9 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         jitter: float = 0.1,
     ) -> None:
         super().__init__(in_spec, labels)
-        check_range(NAME, minimum=1, channels=channels, region_size=region_size, margin=margin, hidden=min(hidden or [1]))
+        check_range(
+            NAME, minimum=1, channels=channels, region_size=region_size, margin=margin, hidden=min(hidden or [1])
+        )
         check_range(NAME, minimum=0, maximum=0.9, jitter=jitter, dropout=dropout, label_smoothing=label_smoothing)
         if not labels.multilabel and labels.class_count < 2:
             raise ConfigError("one exclusive value leaves nothing to decide; name two values, or set multilabel: true")
@@ -141,9 +143,7 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         boxes = targets.boxes.float()
         areas = self._areas(jitter_boxes(boxes, self.jitter) if self.training else boxes)
         logits = self._logits(features, areas)
-        outputs = RoIHeadOutputs(
-            logits, areas, boxes, torch.ones_like(boxes[..., 0]), targets.labels, targets.count
-        )
+        outputs = RoIHeadOutputs(logits, areas, boxes, torch.ones_like(boxes[..., 0]), targets.labels, targets.count)
         smoothing = self.label_smoothing if self.training else 0.0
         return {"cross_entropy": object_class_term(logits, targets.values, outputs.real, smoothing)}, outputs
 

@@ -14,11 +14,11 @@ from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow
 from vertebra.tasks.box_attributes.column import AttributeColumn
 from vertebra.tasks.box_attributes.from_annotations import read_attribute
 from vertebra.tasks.box_attributes.labels import AttributeLabels
-from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 from vertebra.tasks.data import TaskData
@@ -84,7 +84,9 @@ class AttributeData(TaskData):
     def occurrences(self, annotation: AttributeAnnotation, classes: int) -> np.ndarray:
         """The number of objects with each value."""
         known = annotation.values[annotation.known]
-        counts: np.ndarray = known.sum(axis=0, dtype=np.int64) if known.ndim > 1 else np.bincount(known, minlength=classes)
+        counts: np.ndarray = (
+            known.sum(axis=0, dtype=np.int64) if known.ndim > 1 else np.bincount(known, minlength=classes)
+        )
         return counts
 
     def counted(self, annotation: AttributeAnnotation, labels: AttributeLabels) -> int:
@@ -123,7 +125,9 @@ class AttributeData(TaskData):
         names = list(dict.fromkeys(texts)) or ["?"]
         ids_of_texts = np.array([names.index(text) for text in texts], dtype=np.int64)
         scores = np.full(len(texts), np.nan, dtype=np.float32)
-        return DetectPrediction(annotation.objects.boxes, scores, ids_of_texts, DetectLabels(tuple(names))).draw(picture)
+        return DetectPrediction(annotation.objects.boxes, scores, ids_of_texts, DetectLabels(tuple(names))).draw(
+            picture
+        )
 
     def stack(self, annotations: Sequence[AttributeAnnotation], labels: AttributeLabels) -> Any:
         """The objects that are labeled for the attribute, padded to the largest number in an image."""

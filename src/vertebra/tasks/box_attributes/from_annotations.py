@@ -30,8 +30,8 @@ def read_attribute(
 ) -> tuple[AttributeColumn, AttributeLabels]:
     """The boxes of all images with the values of ``options.attribute``. Objects without a value are not labeled for it.
 
-    The classes are the values as texts (`vertebra.annotations.attribute_values.value_text`), by number where all are whole numbers, else
-    by the alphabet.
+    The classes are the values as texts (`vertebra.annotations.attribute_values.value_text`), by number where all are whole numbers,
+    else by the alphabet.
 
     Raises:
         DataError: no attribute is named, no object has a value, or an object has several where values exclude each other.

@@ -147,4 +147,3 @@ class AttributeMetric(TaskMetric):
         has: np.ndarray = values > 0 if values.ndim > 1 else values[:, None] == np.arange(count)
         rows, ids = np.nonzero(np.where(known[:, None], has, True))
         return DetectAnnotation(objects.boxes[rows], objects.labels[rows] * count + ids, ~known[rows])
-

@@ -62,6 +62,4 @@ class AttributeTiles:
         first = np.searchsorted(merged.groups, np.arange(len(merged.scores)))
         best = merged.members[order[first]]
         probabilities = np.concatenate([each.probabilities for each in self.predictions])
-        return AttributePrediction(
-            merged.boxes, merged.scores, merged.labels, probabilities[best], self.spec, image
-        )
+        return AttributePrediction(merged.boxes, merged.scores, merged.labels, probabilities[best], self.spec, image)

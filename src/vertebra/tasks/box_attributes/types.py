@@ -51,9 +51,7 @@ class AttributePrediction(Prediction):
         expected = ((count, 4), (count,), (count,), (count, self.spec.class_count))
         shapes = tuple(getattr(self, name).shape for name in self.per_object)
         if shapes != expected:
-            raise ValueError(
-                f"boxes, their scores and classes, and probabilities must be {expected}, got {shapes}"
-            )
+            raise ValueError(f"boxes, their scores and classes, and probabilities must be {expected}, got {shapes}")
 
     @cached_property
     def class_ids(self) -> np.ndarray:
@@ -137,7 +135,9 @@ class AttributePrediction(Prediction):
         texts = [", ".join(value) or "-" if isinstance(value, tuple) else value for value in self.values]
         names = list(dict.fromkeys(texts)) or ["-"]
         ids = np.array([names.index(text) for text in texts], dtype=np.int64)
-        return DetectPrediction(self.boxes, self.scores, ids, DetectLabels(tuple(names)), draw_threshold=0.0).draw(picture)
+        return DetectPrediction(self.boxes, self.scores, ids, DetectLabels(tuple(names)), draw_threshold=0.0).draw(
+            picture
+        )
 
     def _to_supervision(self, supervision: Any) -> Any:
         return supervision.Detections(

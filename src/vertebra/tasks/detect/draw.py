@@ -42,7 +42,9 @@ def draw_detections(prediction: DetectPrediction, picture: Image.Image) -> Image
     ]
     for attribute in prediction.attributes.values():
         values = attribute[shown].captions()
-        texts = [f"{text}, {fit_text(value, size, canvas.width // 3)}" for text, value in zip(texts, values, strict=True)]
+        texts = [
+            f"{text}, {fit_text(value, size, canvas.width // 3)}" for text, value in zip(texts, values, strict=True)
+        ]
     tag_corners = _tag_corners(boxes, [tag_size(text, size) for text in texts], canvas.size)
     for text, label, corner in reversed(list(zip(texts, labels, tag_corners, strict=True))):
         draw_tag(draw, corner, text, size, color(int(label)))
