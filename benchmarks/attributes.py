@@ -3,8 +3,8 @@
 python -m benchmarks.attributes --data VOC --weights FILE [--epochs N] [--repeats N] [KEY=VALUE ...]
 
 ``--data`` is a data set in Pascal VOC's format with splits. `one_class` writes it as COCO files in which all objects are of the
-class "cell" and have their class as the attribute ``type``. Both models have the same backbone, neck and detector and are trained alike;
-the second one has a branch for the attribute besides. A repeat is a seed.
+class "cell" and have their class as the attribute ``type``. Both models have the same backbone, neck and detector and are trained
+alike; the second one has a branch for the attribute besides. A repeat is a seed.
 
 Compared are mAP@50 of the test split, where box and type must be right, the processor time of a training, and the time of a
 prediction on one canvas.

@@ -213,8 +213,8 @@ class Pipeline(ABC):
 
 
 def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
-    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`. That of
-    attributes is the one of their boxes.
+    """The minimum score of each branch that prediction applies, see `vertebra.tasks.prediction.Prediction.choose_threshold`; of
+    attributes it is that of their boxes.
 
     Args:
         info: of the model.
