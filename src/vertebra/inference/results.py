@@ -214,9 +214,18 @@ def join_attributes(predictions: Mapping[str, Prediction], attributes: Mapping[s
     joined = dict(predictions)
     for name, source in attributes.items():
         boxes = joined[source]
-        values: Any = joined[name]
+        values = joined[name] = _of_boxes(joined[name], boxes.boxes)
         joined[source] = replace(boxes, attributes={**boxes.attributes, values.spec.attribute or name: values})
     return joined
+
+
+def _of_boxes(values: Any, boxes: np.ndarray) -> Any:
+    """The rows of attributes for these boxes (M, 4), which are some of theirs: a prediction of boxes may leave out those that lie
+    outside of the image."""
+    if len(values) == len(boxes):
+        return values
+    rows = {box.tobytes(): row for row, box in enumerate(values.boxes)}
+    return values[[rows[box.tobytes()] for box in boxes]]
 
 
 class Skipped(NamedTuple):

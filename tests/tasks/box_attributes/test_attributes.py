@@ -16,6 +16,7 @@ from vertebra.annotations.builder import AnnotationBuilder
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.readers.base import index_of
 from vertebra.errors import ConfigError, DataError
+from vertebra.inference.results import join_attributes
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import column_key, get_task
@@ -187,3 +188,13 @@ def test_boxes_keep_their_attributes() -> None:
     tags = replace(color, spec=replace(LABELS, multilabel=True))
     assert tags.values == [("red",), ("blue", "red")] and tags[0].value == ("red",)
     assert replace(plain, attributes={"tags": tags}).to_coco(1)[1]["attributes"] == {"tags": ["blue", "red"]}
+
+
+def test_boxes_outside_of_the_image_lose_their_attributes_with_themselves() -> None:
+    boxes = np.array([[0, 0, 10, 10], [5, 5, 5, 5], [20, 0, 30, 10]], dtype=np.float32)
+    color = AttributePrediction(
+        boxes, np.ones(3, np.float32), np.zeros(3, np.int64), np.eye(3, 2, dtype=np.float32), LABELS
+    )
+    plain = DetectPrediction(boxes[[0, 2]], np.ones(2, np.float32), np.zeros(2, np.int64), DetectLabels(("car",)))
+    joined = join_attributes({"cars": plain, "paint": color}, {"paint": "cars"})
+    assert joined["cars"].attributes["color"].boxes.tolist() == joined["paint"].boxes.tolist() == plain.boxes.tolist()

@@ -9,8 +9,6 @@ import numpy as np
 
 from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.box_attributes.types import AttributePrediction
-from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.predictions import from_decoded as boxes_from_decoded
 
 if TYPE_CHECKING:
     from vertebra.preprocess.image_transform import ImageTransform
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 def from_decoded(
     decoded: Sequence[np.ndarray], transform: ImageTransform, spec: AttributeLabels, image: ImageLike | None = None
 ) -> AttributePrediction:
-    """The prediction of one image: the boxes that a prediction of the branch with the boxes has, in its order.
+    """The prediction of one image: all boxes in their order, in the original image's pixels, clipped to it.
 
     Args:
         decoded: one image's arrays of `AttributeDecoded`, in its order.
@@ -29,13 +27,12 @@ def from_decoded(
         image: the predicted image, for pictures.
     """
     boxes, scores, labels, real, probabilities = decoded
-    rows = np.arange(len(scores))  # in place of classes, to know which boxes are kept
-    kept = boxes_from_decoded([boxes, scores, rows, real], transform, DetectLabels(("object",)))
+    count = int(real)
     return AttributePrediction(
-        boxes=kept.boxes,
-        box_scores=kept.scores,
-        box_class_ids=np.asarray(labels, dtype=np.int64)[kept.class_ids],
-        probabilities=np.asarray(probabilities, dtype=np.float32)[kept.class_ids],
+        boxes=transform.boxes_to_image(np.asarray(boxes)[:count]).astype(np.float32),
+        box_scores=np.asarray(scores, dtype=np.float32)[:count],
+        box_class_ids=np.asarray(labels, dtype=np.int64)[:count],
+        probabilities=np.asarray(probabilities, dtype=np.float32)[:count],
         spec=spec,
         image=image,
     )
