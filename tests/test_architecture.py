@@ -153,7 +153,8 @@ def test_tasks_load_no_torch() -> None:
 
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
-        "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
+        "as_backbone", "AttributePrediction", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model",
+        "DataError",
         "DetectPrediction", "evaluate", "export_model", "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 import vertebra
+from vertebra.cli.train import with_attributes
 from vertebra.config import Config
 from vertebra.data.open_datasets import open_split
 from vertebra.errors import ConfigError, DataError
@@ -136,3 +137,15 @@ def test_a_decoder_for_images_is_refused() -> None:
             },
             image_size=64,
         )
+
+
+def test_attributes_by_options_of_the_command_line() -> None:
+    raw = with_attributes(
+        {"backbone": {"name": "resnet10t"}, "neck": "fpn", "decoder": "fcos", "task": "detect"}, ["type", "color"]
+    )
+    assert raw["shared"] == {"neck": "fpn"} and list(raw["branches"]) == ["detect", "type_branch", "color"]
+    model = Config.from_raw({"data": "set", "model": raw}).model
+    assert model.branches["type_branch"].label_fields == {"attribute": "type"}
+    assert model.branches["color"].decoder.name == "roi_head" and model.branches["color"].boxes_from == "detect"
+    with pytest.raises(ConfigError, match="is for a task with boxes, such as detect; 'classify' has none"):
+        with_attributes({"backbone": "resnet10t", "decoder": "linear"}, ["color"])

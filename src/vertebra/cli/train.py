@@ -127,7 +127,7 @@ def with_attributes(model: dict[str, Any], attributes: list[str]) -> dict[str, A
     from vertebra.build import branch_name
     from vertebra.config_short_forms import task_of_decoder
     from vertebra.errors import ConfigError
-    from vertebra.tasks import get_task
+    from vertebra.tasks import all_tasks, get_task
 
     values = dict(model)
     parts = {name: values.pop(name) for name in ("neck", "encoder") if name in values}
@@ -135,13 +135,13 @@ def with_attributes(model: dict[str, Any], attributes: list[str]) -> dict[str, A
     task = values.pop("task", None) or task_of_decoder(decoder)
     if not get_task(task).has_boxes:
         raise ConfigError(f"--attribute is for a task with boxes, such as detect; '{task}' has none")
+    of_boxes = next(name for name, each in all_tasks().items() if each.of_boxes)
     branches: dict[str, Any] = {task: {"task": task, "decoder": decoder}}
     for attribute in attributes:
         name = branch_name(attribute)
         if name in branches:
             raise ConfigError(f"--attribute {attribute}: there is a branch '{name}' already; name each attribute once")
-        of_boxes = {"task": "classify", "boxes_from": task, "attribute": attribute}
-        branches[name] = of_boxes
+        branches[name] = {"task": of_boxes, "boxes_from": task, "attribute": attribute}
     return {**values, "shared": parts, "branches": branches}
 
 
