@@ -14,7 +14,7 @@ from vertebra.backbones import BACKBONES, TimmBackbone, families
 from vertebra.errors import IncompatiblePartsError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.parts import Part, describe, describe_class, find, names
-from vertebra.testing.synthetic import fake_labels
+from vertebra.testing.synthetic import fake_labels, fake_proposals
 
 KINDS = ("neck", "encoder", "decoder")
 CANVAS = (640, 640)
@@ -103,8 +103,11 @@ def run_counted(spec: FeatureSpec, kind: str, name: str) -> tuple[Any, Any, int]
     part = find(kind, name)
     labels = () if kind != "decoder" else (fake_labels(part.task, CLASSES),)
     built = part(spec, *labels).eval().requires_grad_(False)
+    incoming = features(spec)
+    reads_boxes = kind == "decoder" and built.needs == "boxes"
+    boxes = (fake_proposals(labels[0], incoming.frame.canvas, 1),) if reads_boxes else ()
     with FlopCounterMode(display=False) as counter:
-        outputs = built(features(spec))
+        outputs = built(incoming, *boxes)
     return built, outputs, counter.get_total_flops()
 
 

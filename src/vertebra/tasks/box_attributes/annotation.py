@@ -37,7 +37,7 @@ class AttributeAnnotation:
 
 def labeled_objects(values: np.ndarray) -> np.ndarray:
     """(M,) bool, the objects that have a value, see `AttributeAnnotation`."""
-    labeled: np.ndarray = values >= 0 if values.ndim == 1 else (values >= 0).all(axis=1)
+    labeled: np.ndarray = (values >= 0).all(axis=tuple(range(1, values.ndim)))
     return labeled
 
 

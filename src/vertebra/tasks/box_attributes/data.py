@@ -15,7 +15,7 @@ from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow, labeled_objects
 from vertebra.tasks.box_attributes.column import AttributeColumn
 from vertebra.tasks.box_attributes.from_annotations import read_attribute
 from vertebra.tasks.box_attributes.labels import AttributeLabels
@@ -96,8 +96,7 @@ class AttributeData(TaskData):
     def measurable(self, column: AttributeColumn, ids: np.ndarray) -> np.ndarray:
         """Images with an object that has a value of the branch."""
         values = _new_values(column.ordered, ids, int(ids.max(initial=0)) + 1)
-        counts = values >= 0 if values.ndim == 1 else (values >= 0).all(axis=1)
-        return images_of(column, counts & column.known)
+        return images_of(column, labeled_objects(values) & column.known)
 
     def strata(self, column: AttributeColumn, ids: np.ndarray) -> np.ndarray:
         """(n, K + 1), the objects with each value, and 1 for an image without any; for several values see `TaskData.strata`."""
