@@ -137,16 +137,21 @@ def test_voc_keeps_plain_attributes(build: Build, tmp_path: Path) -> None:
 
 def test_tables_have_a_column_for_each_attribute(build: Build, tmp_path: Path) -> None:
     builder = build("a.png")
-    for attributes in ({"color": "red", "worn": True}, {"color": "red", "marks": ["x", "y"], "Label": "z"}, {}):
-        builder.object(0, "dog", box=(2, 3, 9 + len(attributes), 9), attributes=attributes)
+    values = (
+        {"color": "red", "worn": True, "note": "a"},
+        {"color": "red", "marks": ["x", "y"], "note": "b", "Label": "z"},
+        {},
+    )
+    for number, attributes in enumerate(values):
+        builder.object(0, "dog", box=(2, 3, 9 + number, 9), attributes=attributes)
     notes = written(builder, "csv", tmp_path / "out")
     assert "1 attribute whose name stands for another column was left out: Label" in notes
     read = load("table", tmp_path / "out").objects.attributes
-    assert read == ({"color": "red"}, {"color": "red"}, {}), "worn and marks are on one box each"
+    assert read == ({"color": "red", "worn": "true"}, {"color": "red", "marks": "x;y"}, {}), "each note is another one"
     chosen = all_readers()["table"]
     assert isinstance(chosen, AnnotationReader)
-    asked = chosen.load(tmp_path / "out", None, ReadOptions(attribute="marks")).objects.attributes
-    assert asked is not None and asked[1] == {"color": "red", "marks": "x;y"}
+    asked = chosen.load(tmp_path / "out", None, ReadOptions(attribute="note")).objects.attributes
+    assert asked is not None and [each.get("note") for each in asked] == ["a", "b", None]
 
 
 def test_coco_sides_have_the_fewest_digits(build: Build, tmp_path: Path) -> None:
