@@ -87,7 +87,7 @@ def test_a_stopped_search_goes_on_where_it_was(tmp_path: Path) -> None:
     folder = tmp_path / "tune"
     with pytest.raises(RunStopped):
         tune(CONFIG, space=SPACE, out=folder, options=TuneOptions(5, pruner="none"), run=FakeTraining(stop))
-    with pytest.raises(RunError, match="go on with it: --resume"):
+    with pytest.raises(RunError, match="continue it: --resume"):
         tune(CONFIG, space=SPACE, out=folder, run=FakeTraining())
     training = FakeTraining()
     result = resume_tuning(folder, options=TuneOptions(5, pruner="none"), run=training)
@@ -104,7 +104,7 @@ def test_bad_trials_are_pruned_and_failed_ones_are_named(tmp_path: Path) -> None
         if number == 1:
             raise RunError("out of memory")
 
-    options = TuneOptions(11, jobs=2, seed=1)
+    options = TuneOptions(11, seed=1)
     result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=options, run=FakeTraining(fail))
     assert result.trials[1].state == "failed" and result.trials[1].reason == "out of memory"
     pruned = [trial for trial in result.trials if trial.state == "pruned"]
@@ -117,6 +117,14 @@ def test_bad_trials_are_pruned_and_failed_ones_are_named(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="no such data"):
         tune(CONFIG, space=SPACE, out=tmp_path / "wrong", run=FakeTraining(always, trains=False))
     assert not (tmp_path / "wrong").exists()
+
+
+def test_two_trials_at_a_time_are_each_done_once(tmp_path: Path) -> None:
+    training = FakeTraining()
+    options = TuneOptions(4, jobs=2, pruner="none")
+    result = tune(CONFIG, space=SPACE, out=tmp_path / "tune", options=options, run=training)
+    assert [trial.state for trial in result.trials] == ["complete"] * 4
+    assert sorted(job.folder.name for job in training.jobs) == ["000", "001", "002", "003"]
 
 
 def test_the_time_is_a_limit(tmp_path: Path) -> None:

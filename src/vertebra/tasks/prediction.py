@@ -13,7 +13,7 @@ import numpy as np
 from vertebra.annotations.table import Category
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName, install_command, shortened
 from vertebra.keywords import check_fraction, strict_keywords
-from vertebra.tasks.thresholds import OBJECT_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds, lowest
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD, ClassThresholds, ScoreThreshold, class_thresholds
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -130,7 +130,7 @@ class Prediction(ABC):
         task has no threshold."""
         if not self.thresholded:
             return self
-        return self._take(self._reaching(threshold), draw_threshold=lowest(threshold))
+        return self._take(self._reaching(threshold), draw_threshold=float(np.min(threshold)))
 
     @strict_keywords
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Self:

@@ -33,11 +33,6 @@ def class_thresholds(stored: ClassThresholds, classes: Sequence[str], default: f
     return np.array([stored.get(name, default) for name in classes], dtype=np.float64)
 
 
-def lowest(threshold: ScoreThreshold) -> float:
-    """The smallest minimum score of any class."""
-    return float(np.min(threshold))
-
-
 def checked_thresholds(stored: Any, classes: Sequence[str], where: str) -> dict[str, float]:
     """Stored minimum scores of a branch as plain numbers.
 

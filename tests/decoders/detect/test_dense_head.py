@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.daily_sample import daily_sample
 from vertebra.decoders.base import Decoder
-from vertebra.decoders.detect._nms_postprocess import NMSPostprocess
+from vertebra.decoders.detect._nms_postprocess import NMSPostprocess, nms_postprocess
 from vertebra.decoders.detect.fcos import FCOS
 from vertebra.decoders.detect.retinanet import RetinaNet
 from vertebra.errors import ConfigError, IncompatiblePartsError
@@ -235,6 +235,17 @@ def test_decoding_options_change_on_a_built_decoder(kind: type[Decoder]) -> None
     assert model(images, sizes).boxes.shape == (2, 7, 4)
     decoder.postprocess = NMSPostprocess(score_threshold=0.9)  # type: ignore[assignment]
     assert model(images, sizes).count.tolist() == [0, 0]
+
+
+def test_classes_suppress_each_other_only_if_class_agnostic() -> None:
+    boxes = torch.tensor([[[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [20.0, 0.0, 30.0, 10.0]]])
+    scores, labels = torch.tensor([[0.6, 0.9, 0.3]]), torch.tensor([[0, 1, 0]])
+    frame = Frame((32, 32), torch.tensor([[32, 32]]))
+    each = nms_postprocess(boxes, scores, labels, frame, NMSPostprocess(max_detections=3))
+    assert each.labels.tolist() == [[1, 0, 0]]
+    over_all = nms_postprocess(boxes, scores, labels, frame, NMSPostprocess(max_detections=3, class_agnostic=True))
+    assert over_all.labels.tolist() == [[1, 0, -1]]
+    torch.testing.assert_close(over_all.scores, torch.tensor([[0.9, 0.3, 0.0]]))
 
 
 @both

@@ -28,6 +28,8 @@ class NMSPostprocess:
             all levels. torchvision's models use 1000.
         pre_nms_topk_per_class: largest number of boxes of each class of an SSD; None: only ``pre_nms_topk``, over all
             classes. torchvision's models use 300 or 400.
+        class_agnostic: whether boxes of different classes suppress each other too, so that an object has one class. Off by
+            default: it costs average precision where objects of two classes overlap, or the better class is the wrong one.
     """
 
     score_threshold: float = 0.01
@@ -36,6 +38,7 @@ class NMSPostprocess:
     max_detections: int = 100
     pre_nms_topk_per_level: int | None = None
     pre_nms_topk_per_class: int | None = None
+    class_agnostic: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.score_threshold < 1:
@@ -123,7 +126,7 @@ def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, postproce
 def nms_postprocess(
     boxes: Tensor, scores: Tensor, labels: Tensor, frame: Frame, postprocess: NMSPostprocess, *, min_side: float = 0.0
 ) -> DetectDecoded:
-    """Clips candidates to their image, applies class-wise non-maximum suppression, and keeps the best.
+    """Clips candidates to their image, applies non-maximum suppression (class-wise, or over all classes), and keeps the best.
 
     Args:
         boxes: (N, K, 4) xyxy in canvas pixels; K is padded to ``postprocess.max_detections`` where it is less.
@@ -142,10 +145,11 @@ def nms_postprocess(
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
     boxes = clip_boxes(boxes, frame.sizes)
     valid = ((boxes[..., 2:] - boxes[..., :2]) > min_side).all(dim=-1) & (scores > postprocess.score_threshold)
+    groups = torch.zeros_like(labels) if postprocess.class_agnostic else labels
     kept = nms_mask(
         boxes,
         torch.where(valid, scores, 0.0),
-        torch.where(valid, labels, -1),
+        torch.where(valid, groups, -1),
         postprocess.nms_iou,
         postprocess.max_detections,
     )

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vertebra.annotations.builder import AnnotationBuilder
 from vertebra.annotations.notes import Note
 from vertebra.data.convert import check_target, write_data
@@ -16,7 +18,7 @@ from vertebra.inference.pipeline import score_thresholds
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.tasks import get_task
-from vertebra.tasks.thresholds import OBJECT_THRESHOLD, lowest
+from vertebra.tasks.thresholds import OBJECT_THRESHOLD
 
 
 def saved_branch(info: ModelInfo, branch: str | None, to: str) -> str:
@@ -58,7 +60,7 @@ def saved_score(info: ModelInfo, min_score: float | None, threshold: float | Non
     Raises:
         ConfigError: predictions leave out objects that should be saved.
     """
-    chosen = [lowest(each) for each in score_thresholds(info, threshold).values() if each is not None]
+    chosen = [float(np.min(each)) for each in score_thresholds(info, threshold).values() if each is not None]
     predicted = min(chosen, default=OBJECT_THRESHOLD)
     if min_score is None:
         return predicted

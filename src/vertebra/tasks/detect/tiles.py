@@ -12,7 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.predictions import from_decoded
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.thresholds import ScoreThreshold, lowest
+from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
@@ -47,4 +47,6 @@ class DetectTiles:
     def finish(self, image: ImageLike | None) -> DetectPrediction:
         """The prediction of the image, best object first."""
         merged = merge_tiles(concat_tiles(self.predictions), self.tiles)
-        return DetectPrediction(merged.boxes, merged.scores, merged.labels, self.spec, image, lowest(self.threshold))
+        return DetectPrediction(
+            merged.boxes, merged.scores, merged.labels, self.spec, image, float(np.min(self.threshold))
+        )

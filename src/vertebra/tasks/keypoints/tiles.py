@@ -12,7 +12,7 @@ from vertebra.preprocess.tiles import Grid, Tile
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.predictions import from_decoded
 from vertebra.tasks.keypoints.types import KeypointPrediction
-from vertebra.tasks.thresholds import ScoreThreshold, lowest
+from vertebra.tasks.thresholds import ScoreThreshold
 from vertebra.tasks.tile_merge import concat_tiles, merge_tiles
 
 if TYPE_CHECKING:
@@ -66,5 +66,5 @@ class KeypointTiles:
             class_ids=merged.labels,
             spec=self.spec,
             image=image,
-            draw_threshold=lowest(self.threshold),
+            draw_threshold=float(np.min(self.threshold)),
         )
