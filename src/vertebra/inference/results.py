@@ -202,7 +202,7 @@ class Result:
         }
 
 
-def join_attributes(predictions: Mapping[str, Prediction], attributes: Mapping[str, str]) -> Mapping[str, Prediction]:
+def join_attributes(predictions: dict[str, Prediction], attributes: Mapping[str, str]) -> dict[str, Prediction]:
     """The predictions of an image, in which boxes have their attributes.
 
     Args:

@@ -155,7 +155,7 @@ def _attributes(entry: ElementTree.Element) -> dict[str, str]:
     tags = [
         child for child in entry if isinstance(child.tag, str) and child.tag not in NO_ATTRIBUTES and not len(child)
     ]
-    pairs = [(child.tag, child.text) for child in tags]
+    pairs: list[tuple[str | None, str | None]] = [(child.tag, child.text) for child in tags]
     pairs += [(each.findtext("name"), each.findtext("value")) for each in entry.iterfind("attributes/attribute")]
     return {name.strip(): text.strip() for name, text in pairs if name and text and text.strip()}
 

@@ -37,8 +37,7 @@ class AttributeAnnotation:
 
 def labeled_objects(values: np.ndarray) -> np.ndarray:
     """(M,) bool, the objects that have a value, see `AttributeAnnotation`."""
-    labeled: np.ndarray = (values >= 0).all(axis=tuple(range(1, values.ndim)))
-    return labeled
+    return np.asarray((values >= 0).all(axis=tuple(range(1, values.ndim))))
 
 
 def numbered(annotations: Sequence[AttributeAnnotation]) -> list[DetectAnnotation]:

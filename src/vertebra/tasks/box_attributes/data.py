@@ -166,7 +166,7 @@ def _new_values(values: np.ndarray, ids: np.ndarray, classes: int) -> np.ndarray
     """Values under new ids, see `vertebra.data.class_mapping.ClassMapping`; those without one become -1."""
     if values.ndim == 1:
         table = np.append(ids, -1)  # the last entry is for objects without a value
-        return table[values]
+        return np.asarray(table[values])
     known = ids >= 0
     mapped = np.zeros((classes, len(values)), dtype=values.dtype)
     np.maximum.at(mapped, ids[known], values.T[known])  # several values may map to one
