@@ -40,6 +40,7 @@ WITH_DATA = (
     "wrong_points",
     "calibration",
     "label_scope",
+    "attributes",
 )
 """Those that need a data set or weights; they are run by themselves."""
 

@@ -35,7 +35,8 @@ from tests.export_matrix import (
     usual,
 )
 from vertebra.errors import IncompatiblePartsError
-from vertebra.parts import describe, names
+from vertebra.parts import describe
+from vertebra.testing.matrix import single_decoders
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
 """By backbone (or "") and decoder (or the name of a model with several branches) what came of the export, and why."""
@@ -113,7 +114,7 @@ def document(found: Found, versions: Mapping[str, str]) -> str:
         if count == every
         else f"{count} of {every} were tried; those of empty cells were not yet.",
     )
-    lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
+    lines = [head, *table(found, EXPORTED, single_decoders()), "", *table(found, SLOW, ONE_OF_EACH)]
     lines += ["", "| several branches | |", "|---|---|"]
     lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found.get("", {}).items()]
     reasons: dict[tuple[str, str], list[str]] = {}

@@ -19,8 +19,7 @@ from vertebra.export.export_model import export_model
 from vertebra.export.options import Canvas
 from vertebra.export.parity import UNTRAINED_HINT
 from vertebra.model import VisionModel
-from vertebra.parts import names
-from vertebra.testing.matrix import Combination
+from vertebra.testing.matrix import Combination, single_decoders
 from vertebra.testing.synthetic import fake_fields
 
 # one small model of each kind of body, on which every decoder is exported
@@ -168,7 +167,7 @@ def multi_branch(name: str, seed: int = 0) -> VisionModel:
 def pairs() -> list[tuple[str, str]]:
     """All pairs of a backbone and a decoder that `outcome` is published for: one decoder of each task on every backbone first."""
     first = list(product((*EXPORTED, *SLOW), ONE_OF_EACH))
-    return [*first, *(pair for pair in product(EXPORTED, names("decoder")) if pair not in first)]
+    return [*first, *(pair for pair in product(EXPORTED, single_decoders()) if pair not in first)]
 
 
 def outcome(build: Callable[[int], VisionModel], folder: Path, canvas: Canvas = "auto") -> Outcome:

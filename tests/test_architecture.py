@@ -154,7 +154,8 @@ def test_tasks_load_no_torch() -> None:
 
 def test_the_public_names() -> None:
     assert vertebra.__all__ == [
-        "as_backbone", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model", "DataError",
+        "as_backbone", "AttributePrediction", "Cascade", "ClassifyPrediction", "ConfigError", "convert_data", "create_model",
+        "DataError",
         "DetectPrediction", "evaluate", "evaluate_tracks", "export_model",
         "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError", "InstancePrediction",

@@ -115,7 +115,7 @@ def test_the_backbone_runs_once_and_the_truth_stands_in_for_boxes_in_training() 
     assert len(calls) == 2
 
 
-def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> None:
+def test_four_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> None:
     model = vertebra.create_model(
         "resnet10t",
         branches={
@@ -131,6 +131,12 @@ def test_three_branches_on_one_detector_export_as_one_file(tmp_path: Path) -> No
                     "boxes_from": "boxes",
                 }
                 for name in DECODERS
+            },
+            "color": {
+                "task": "classify",
+                "decoder": {"name": "roi_head", "channels": 16},
+                "classes": ["red", "blue"],
+                "boxes_from": "boxes",
             },
         },
         image_size=CANVAS,

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vertebra.loading import RuntimeModel, load
     from vertebra.model import VisionModel
     from vertebra.parts import list_backbones, list_parts
+    from vertebra.tasks.box_attributes.types import AttributePrediction
     from vertebra.tasks.classify.types import ClassifyPrediction
     from vertebra.tasks.detect.types import DetectPrediction
     from vertebra.tasks.instances.types import InstancePrediction
@@ -74,6 +75,7 @@ _MODULES = {
     "vertebra.loading": ("RuntimeModel", "load"),
     "vertebra.model": ("VisionModel",),
     "vertebra.parts": ("list_backbones", "list_parts"),
+    "vertebra.tasks.box_attributes.types": ("AttributePrediction",),
     "vertebra.tasks.classify.types": ("ClassifyPrediction",),
     "vertebra.tasks.detect.types": ("DetectPrediction",),
     "vertebra.tasks.instances.types": ("InstancePrediction",),
@@ -88,6 +90,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "as_backbone",
+    "AttributePrediction",
     "Cascade",
     "ClassifyPrediction",
     "ConfigError",

@@ -186,10 +186,21 @@ def _without_folders(value: Any, key: str = "") -> Any:
     return value
 
 
+def branch_name(text: str) -> str:
+    """A name for a branch, as near to a text as names of branches can be: "type" is "type_branch"."""
+    name = re.sub(r"[^\w-]|^(?=[\d-])", "_", text)
+    name = name if re.match(r"[^\W\d_]", name) else f"attribute{name}"
+    return f"{name}_branch" if _is_reserved(name) else name
+
+
+def _is_reserved(name: str) -> bool:
+    return hasattr(nn.ModuleDict(), name) or name in ("image", "height", "width", "frame", "time")
+
+
 def _check_names(branches: Iterable[str]) -> None:
     """A branch's name is a module's name, a key of a prediction, and the first part of ``branch/metric``."""
     for name in branches:
-        taken = hasattr(nn.ModuleDict(), name) or name in ("image", "height", "width", "frame", "time")
+        taken = _is_reserved(name)
         if taken or not re.fullmatch(r"[^\W\d][\w-]*", name):
             raise ConfigError(
                 f"'{name}' cannot be a branch's name"

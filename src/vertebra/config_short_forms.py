@@ -23,6 +23,8 @@ def expand_model(raw: Any, where: str) -> Any:
     values = dict(raw)
     short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", "boxes_from", *_label_fields(values))
     flat = {name: values.pop(name) for name in short if name in values}
+    if isinstance(values.get("branches"), Mapping):
+        values["branches"] = {name: _expand_branch(branch) for name, branch in values["branches"].items()}
     if not flat:
         return values
     if "branches" in values:
@@ -87,6 +89,20 @@ def _neck_defaults(decoder: Any) -> Mapping[str, Any]:
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
     defaults: Mapping[str, Any] = getattr(find("decoder", name) if isinstance(name, str) else name, "neck_defaults", {})
     return defaults
+
+
+def _expand_branch(raw: Any) -> Any:
+    """Expands the task of a branch that reads boxes, ``{task: classify, boxes_from: cells}``, and its default decoder."""
+    from vertebra.tasks import all_tasks
+
+    if not isinstance(raw, Mapping) or raw.get("boxes_from") is None or raw.get("task") not in all_tasks():
+        return raw
+    values, named = dict(raw), all_tasks()[raw["task"]]
+    task = all_tasks()[named.on_boxes or named.name]
+    values.setdefault("decoder", task.default_parts["decoder"])
+    if task_of_decoder(values["decoder"]) == task.name:
+        values["task"] = task.name
+    return values
 
 
 def _label_fields(model: Mapping[str, Any]) -> tuple[str, ...]:

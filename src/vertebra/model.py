@@ -187,13 +187,13 @@ class VisionModel(nn.Module):
         return outputs, decoded
 
     def _proposals(self, branch: Branch, decoded: Mapping[str, Decoded]) -> Proposals | None:
-        """The boxes that a branch reads, with its class ids."""
+        """The boxes that a branch reads, with its class ids; for attributes with those of the branch that has the boxes."""
         if branch.boxes_from is None:
             return None
         boxes = cast("HasBoxes", decoded[branch.boxes_from])  # the builder has checked it
         proposals = Proposals(boxes.boxes, boxes.scores, boxes.labels, boxes.count)
         source_classes, classes = self.branch(branch.boxes_from).labels.classes, branch.labels.classes
-        if source_classes == classes:
+        if source_classes == classes or get_task(branch.task).of_boxes:
             return proposals
         return proposals.of_classes([classes.index(name) if name in classes else -1 for name in source_classes])
 

@@ -28,6 +28,7 @@ class ModelInfo(NamedTuple):
         thresholds: by branch, minimum scores by class that prediction uses unless the user gives one.
         promises: by branch, what the thresholds keep, see `vertebra.calibration`; a branch whose thresholds promise nothing has
             no entry.
+        attributes: the branches that predict attributes of boxes, and the branch that has the boxes of each.
         fixed: why the model takes canvases of one size only ("its backbone is built for 224x224"); empty if it takes any size.
     """
 
@@ -38,6 +39,7 @@ class ModelInfo(NamedTuple):
     fixed: str = ""
     thresholds: Mapping[str, ClassThresholds] = MappingProxyType({})
     promises: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    attributes: Mapping[str, str] = MappingProxyType({})
 
 
 def model_info(model: VisionModel) -> ModelInfo:
@@ -56,6 +58,11 @@ def model_info(model: VisionModel) -> ModelInfo:
         fixed="" if fixed is None else f"its backbone is built for {fixed[0]}x{fixed[1]}",
         thresholds={name: dict(stored) for name, stored in model.thresholds.items()},
         promises={name: dict(promise) for name, promise in model.promises.items()},
+        attributes={
+            name: branch.boxes_from
+            for name, branch in branches.items()
+            if branch.boxes_from is not None and get_task(branch.task).of_boxes
+        },
     )
 
 

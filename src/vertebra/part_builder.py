@@ -85,15 +85,14 @@ def _assemble(
         part = getattr(config.shared, kind)
         if part is not None:
             shared.append(_part(state, kind, part, f"shared.{kind}"))
-    branches = {
-        name: _branch(replace(state), name, config.branches[name], tasks[name])
-        for name in branch_order(config.branches)
-    }
+    branches: dict[str, Branch] = {}
+    for name in branch_order(config.branches):
+        branches[name] = _branch(replace(state), name, config.branches[name], tasks[name], branches)
     _check_box_sources(branches)
     return shared, branches
 
 
-def _branch(state: BuildState, name: str, config: BranchConfig, task: str) -> Branch:
+def _branch(state: BuildState, name: str, config: BranchConfig, task: str, previous: Mapping[str, Branch]) -> Branch:
     path = f"branches.{name}"
     if config.neck is not None or config.encoder is not None:
         # behind a neck or an encoder, a decoder reads its maps and not the backbone's embedding
@@ -102,6 +101,8 @@ def _branch(state: BuildState, name: str, config: BranchConfig, task: str) -> Br
     encoder = None if config.encoder is None else _part(state, "encoder", config.encoder, f"{path}.encoder")
     _check_task(name, task, state.objects.get(f"{path}.decoder"), config.decoder.name)
     labels = label_spec(name, task, config)
+    if config.boxes_from is not None:
+        labels = labels.on_boxes_of(previous[config.boxes_from].labels, name)
     decoder = _part(state, "decoder", _decoder_config(state, config, path), f"{path}.decoder", labels)
     if not isinstance(decoder, Decoder):
         raise ConfigError(
@@ -114,7 +115,7 @@ def _branch(state: BuildState, name: str, config: BranchConfig, task: str) -> Br
             f"{', '.join(labels.classes)}; give the same ones"
         )
     if config.boxes_from is not None and decoder.needs != "boxes":
-        cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else "leave 'boxes_from' out"
+        cure = "build it with on_boxes=True" if _can_read_boxes(type(decoder)) else _box_cure(decoder.task)
         raise ConfigError(f"branch '{name}': decoder '{config.decoder.short_name}' reads no boxes; {cure}")
     if decoder.needs == "boxes" and config.boxes_from is None:
         raise ConfigError(
@@ -132,6 +133,15 @@ def _decoder_config(state: BuildState, config: BranchConfig, path: str) -> PartC
     return PartConfig(name=config.decoder.name, **{"on_boxes": True, **config.decoder.options})
 
 
+def _box_cure(task: str) -> str:
+    """What to do about a decoder of a task that reads no boxes."""
+    on_boxes = get_task(task).on_boxes
+    named = (
+        "" if on_boxes is None else f", or take the decoder '{get_task(on_boxes).default_parts['decoder']}', which does"
+    )
+    return f"leave 'boxes_from' out{named}"
+
+
 def _can_read_boxes(decoder: type[Any]) -> bool:
     return any(option.name == "on_boxes" for option in describe_class("decoder", "", decoder).options)
 
@@ -146,11 +156,28 @@ def _check_box_sources(branches: Mapping[str, Branch]) -> None:
             raise ConfigError(
                 f"branch '{name}' reads boxes, but '{branch.boxes_from}' is for {source.task} and has none"
             )
+        if get_task(branch.task).of_boxes:
+            _check_attribute(name, branches)
+            continue
         source_classes, classes = source.labels.classes, branch.labels.classes
         if not set(source_classes) & set(classes):
             raise ConfigError(
                 f"branch '{name}' reads the boxes of '{branch.boxes_from}', which finds none of its classes "
                 f"({', '.join(classes)}), but {', '.join(source_classes)}; give them the same names"
+            )
+
+
+def _check_attribute(name: str, branches: Mapping[str, Branch]) -> None:
+    """Checks that no earlier branch has the same attribute of the same boxes."""
+    branch = branches[name]
+    for other_name, other in branches.items():
+        if other_name == name:
+            return
+        same = getattr(other.labels, "attribute", None) == getattr(branch.labels, "attribute", "")
+        if same and other.boxes_from == branch.boxes_from:
+            raise ConfigError(
+                f"branches '{other_name}' and '{name}' have the same attribute of the boxes of '{branch.boxes_from}'; leave one "
+                "out, or name their attributes: attribute: NAME"
             )
 
 

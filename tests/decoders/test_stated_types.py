@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vertebra.decoders import DECODERS
 from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
 from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 from vertebra.tasks.instances.targets import InstanceDecoded, InstanceTargets
@@ -16,6 +17,7 @@ from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
 
 TYPES = {
+    "box_attributes": (AttributeTargets, AttributeDecoded),
     "classify": (ClassifyTargets, ClassifyDecoded),
     "detect": (DetectTargets, DetectDecoded),
     "instances": (InstanceTargets, InstanceDecoded),

@@ -22,9 +22,10 @@ from vertebra.data.samples import MixedData, SampleKey
 from vertebra.data.sources import Source
 from vertebra.evaluation.measure import Evaluation
 from vertebra.model_info import model_info
-from vertebra.parts import describe, find, names
+from vertebra.parts import describe
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.lr_schedule import Cosine, lr_factor
+from vertebra.testing.matrix import single_decoders
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 
@@ -118,11 +119,7 @@ def build(assets: Path, task: str, decoder: str, settings: Settings) -> Any:
     return vertebra.create_model(backbone, branches={"only": branch}, image_size=TASKS[task].size, resize="resize")
 
 
-# one that reads boxes learns in its own tests, from the true ones
-ALONE = [name for name in names("decoder") if getattr(find("decoder", name), "needs", None) is None]
-
-
-@pytest.mark.parametrize("decoder", daily_sample(ALONE, EACH_DAY))
+@pytest.mark.parametrize("decoder", daily_sample(single_decoders(), EACH_DAY))
 def test_four_images_by_heart(assets: Path, decoder: str) -> None:
     task = describe("decoder", decoder).task
     assert task is not None

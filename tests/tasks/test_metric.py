@@ -19,6 +19,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from vertebra.tasks import TASKS
+from vertebra.tasks.detect.annotation import DetectAnnotation
 
 torch.set_num_threads(1)
 rank, port = (int(value) for value in sys.argv[1:])
@@ -46,6 +47,15 @@ def samples(name, labels):
             areas = np.full(index, 900, dtype=np.float32)
             found = task.prediction(moved, np.ones((index, 2), dtype=np.float32), boxes, scores, ids, labels)
             yield found, task.annotation(true, boxes, ids, crowd, areas)
+        elif name == "box_attributes":
+            boxes = (draw.uniform(0, 50, (index, 4)) + [0, 0, 60, 60]).astype(np.float32)
+            ids, crowd = np.zeros(index, dtype=np.int64), np.zeros(index, dtype=bool)
+            shape = (index, 3) if labels.multilabel else (index,)
+            values = draw.integers(0, 2 if labels.multilabel else 3, shape)
+            scores = draw.random(index).astype(np.float32)
+            probabilities = draw.dirichlet(np.ones(3), index).astype(np.float32).reshape(index, 3)
+            objects = DetectAnnotation(boxes, ids, crowd)
+            yield task.prediction(boxes, scores, ids, probabilities, labels), task.annotation(objects, values)
         else:
             shape = (4, 5) if not labels.multilabel else (3, 4, 5)
             high = 3 if not labels.multilabel else 2
@@ -86,7 +96,7 @@ def test_all_processes_compute_what_one_would(unused_tcp_port: int) -> None:
         out, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
         found = json.loads(out.splitlines()[-1])
-        assert len(found["alone"]) == 6 and all(found["alone"].values())
+        assert len(found["alone"]) == 8 and all(found["alone"].values())
         for name, metrics in found["alone"].items():
             for case in ("one", "both"):
                 assert found[case][name] == pytest.approx(metrics), (name, case)

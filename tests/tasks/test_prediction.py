@@ -7,6 +7,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,6 +18,8 @@ from PIL import Image
 from vertebra.annotations.run_lengths import Region
 from vertebra.errors import ConfigError, MissingFieldError, UnknownName
 from vertebra.tasks import TASKS
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.classify.boxed_predictions import BoxedPredictions
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
@@ -73,7 +76,19 @@ def boxed() -> BoxedPredictions:
     return BoxedPredictions(BOXES, (classify(), classify()[1:], classify()[[2]]), classify().spec, IMAGE)
 
 
-MADE: tuple[Callable[[], Prediction], ...] = (classify, detect, instances, segment, layers, keypoints, boxed)
+def attributes() -> AttributePrediction:
+    spec = AttributeLabels(CLASSES, attribute="kind", box_classes=("pet", "person"))
+    probabilities = np.array([[0.75, 0.125, 0.125], [0.25, 0.5, 0.25], [0.5, 0.25, 0.25]], dtype=np.float32)
+    return AttributePrediction(BOXES, SCORES, IDS, probabilities, spec, IMAGE)
+
+
+def described() -> DetectPrediction:
+    return replace(detect(), attributes={"kind": attributes()})
+
+
+MADE: tuple[Callable[[], Prediction], ...] = (
+    classify, detect, instances, segment, layers, keypoints, boxed, attributes, described,
+)  # fmt: skip
 each = pytest.mark.parametrize("made", MADE, ids=lambda made: made.__name__)
 
 
@@ -211,7 +226,7 @@ def test_scores_are_filtered_from_the_least_on(made: Callable[[], Prediction]) -
 
 
 def test_only_doubtful_boxes_and_poses_are_left_out_by_a_predictor() -> None:
-    assert [made().thresholded for made in MADE] == [False, True, True, False, False, True, False]
+    assert [made().thresholded for made in MADE] == [False, True, True, False, False, True, False, False, True]
     for made in (detect, instances, keypoints):
         assert made().draw_threshold == made().filter(classes="dog").draw_threshold == made()[0].draw_threshold == 0.3
         assert made().filter(min_score=0.1).draw_threshold == 0.1
@@ -221,7 +236,9 @@ def test_only_doubtful_boxes_and_poses_are_left_out_by_a_predictor() -> None:
 def test_a_predictors_threshold_is_the_filter_of_tasks_that_have_one(made: Callable[[], Prediction]) -> None:
     prediction = made()
     kept = prediction.apply_threshold(0.5)
-    if not prediction.thresholded:
+    if prediction.attached:
+        assert kept.boxes.tolist() == BOXES[:2].tolist(), "the threshold is for the scores of the boxes"
+    elif not prediction.thresholded:
         assert kept.class_ids.tolist() == prediction.class_ids.tolist(), "no class is left out"
     else:
         filtered = prediction.filter(min_score=0.5)

@@ -32,6 +32,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "linear": {"dropout": 0.0}, "attention_pool": {"dropout": 0.0}, "fcn": {"dropout": 0.0, "auxiliary": 0.0},
     "faster_rcnn": {"hidden": [32], "samples": 32}, "heatmap": {"on_boxes": True}, "simcc": {}, "regression": {},
     "retinanet": {}, "fcos": {}, "yolox": {}, "tood": {}, "ssd": {},
+    "roi_head": {"dropout": 0.0},
 }  # fmt: skip
 
 

@@ -20,6 +20,7 @@ class ReadOptions:
         columns: pairs of what is read ("image", "label", "xmin" …) and the name of a table's column for it.
         annotated: the classes that are annotated, by their names after ``edits``; None for all.
         outlines: whether boxes are to know how far the outlines of their objects reach, for images that are rotated in training.
+        attribute: the attribute of objects that is read, for a task of attributes.
     """
 
     classes: tuple[str, ...] | None = None
@@ -30,3 +31,4 @@ class ReadOptions:
     columns: tuple[tuple[str, str], ...] = ()
     annotated: tuple[str, ...] | None = None
     outlines: bool = False
+    attribute: str = ""

@@ -17,6 +17,9 @@ def train(
         None,
         help="a task's name (classify, detect, segment, instances, keypoints, or an installed one); by default that of the labels.",
     ),
+    attribute: list[str] = typer.Option(
+        [], help="With --task detect: an attribute of the objects to learn, such as color; may be repeated."
+    ),
     backbone: str | None = typer.Option(None, help="A timm model's name."),
     neck: str | None = typer.Option(None, help="A neck's name."),
     encoder: str | None = typer.Option(None, help="An encoder's name."),
@@ -93,6 +96,12 @@ def train(
     raw = _raw(
         config, data=data, task=task, backbone=backbone, start=start, neck=neck, encoder=encoder, decoder=decoder
     )
+    if attribute:
+        if config is not None or start is not None:
+            raise ConfigError(
+                "--attribute is for a model of options; in a config add a branch: {task: classify, boxes_from: ...}"
+            )
+        raw["model"] = with_attributes(raw["model"], attribute)
     for name, value in options.items():
         assign(raw, f"train.{name}", value)
     _add_data_options(raw, {"--ignore-index": ("ignore_index", ignore_index), "--lists": ("lists", lists)})
@@ -103,6 +112,37 @@ def train(
     from vertebra.training.run import train_raw
 
     train_raw(raw, overrides=overrides, out=None if out is None else Path(out), where=where)
+
+
+def with_attributes(model: dict[str, Any], attributes: list[str]) -> dict[str, Any]:
+    """A model of one branch with boxes, and a branch for each attribute of them; all read the branch's neck and encoder.
+
+    Args:
+        model: backbone and parts as options of the command line name them.
+        attributes: their names.
+
+    Raises:
+        ConfigError: the task has no boxes, or an attribute is named twice.
+    """
+    from vertebra.build import branch_name
+    from vertebra.config_short_forms import task_of_decoder
+    from vertebra.errors import ConfigError
+    from vertebra.tasks import all_tasks, get_task
+
+    values = dict(model)
+    parts = {name: values.pop(name) for name in ("neck", "encoder") if name in values}
+    decoder = values.pop("decoder")
+    task = values.pop("task", None) or task_of_decoder(decoder)
+    if not get_task(task).has_boxes:
+        raise ConfigError(f"--attribute is for a task with boxes, such as detect; '{task}' has none")
+    of_boxes = next(name for name, each in all_tasks().items() if each.of_boxes)
+    branches: dict[str, Any] = {task: {"task": task, "decoder": decoder}}
+    for attribute in attributes:
+        name = branch_name(attribute)
+        if name in branches:
+            raise ConfigError(f"--attribute {attribute}: there is a branch '{name}' already; name each attribute once")
+        branches[name] = {"task": of_boxes, "boxes_from": task, "attribute": attribute}
+    return {**values, "shared": parts, "branches": branches}
 
 
 def config_and_overrides(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -21,6 +21,7 @@ from vertebra.data.recognition import fits, unknown_format, without_labels
 from vertebra.data.splits import check_split, split_of
 from vertebra.errors import DataError, UnknownName
 from vertebra.shards.remote import is_address
+from vertebra.tasks import KEY_SEPARATOR
 
 CLASS_FOLDERS = "image_folder"
 ALONE = "that is alone in the data set's"
@@ -71,7 +72,7 @@ def open_data(
 
     Args:
         path: its folder, its annotation file, or a zip or tar file of it, which is unpacked into the user's cache folder.
-        task: a task's name, as `vertebra.tasks.all_tasks` has it.
+        task: a task's name, as `vertebra.tasks.all_tasks` has it, or a key of `vertebra.tasks.column_key`: "box_attributes:color".
         split: "train", "val" or "test".
         format: a format's name, as `vertebra.data.readers.all_readers` has it; None to detect it.
         classes: class names in order, None for those of the data set. Annotations of other classes are left out, with a note.
@@ -90,7 +91,8 @@ def open_data(
             annotation is wrong; the message names the file and a fix.
     """
     check_split(split)
-    data_set = find_data(path, task, TABLE if columns and format is None else format)
+    plain, _, attribute = task.partition(KEY_SEPARATOR)
+    data_set = find_data(path, plain, TABLE if columns and format is None else format)
     listed = None if classes is None else tuple(classes)
     reader = all_readers()[data_set.format]
     if edits and not isinstance(reader, AnnotationReader):
@@ -103,7 +105,9 @@ def open_data(
         )
     pairs = tuple((role, str(name)) for role, name in (columns or {}).items())
     scope = None if annotated is None else tuple(annotated)
-    options = ReadOptions(listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs, scope, outlines)
+    options = ReadOptions(
+        listed, ignore_index, seed, multilabel, edits or ClassEdits(), pairs, scope, outlines, attribute
+    )
     index = _read(reader, data_set.path, task, split, options, lists)
     index.notes[:0] = data_set.notes
     return index

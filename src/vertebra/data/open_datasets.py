@@ -18,6 +18,7 @@ from vertebra.data.splits import EmptySplit, NoSplit, empty_split, fraction_rows
 from vertebra.errors import ConfigError, DataError
 from vertebra.parts import find
 from vertebra.recipe.augment import Augment
+from vertebra.tasks import column_key
 from vertebra.tasks.base import LabelSpec
 
 
@@ -59,10 +60,11 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
     for source in getattr(config.data, split) if sources is None else sources:
         opened_sources: list[Source] = []
         for name in source.branches or list(config.model.branches):
-            index = _open(source, name, tasks[name], config, split)
-            opened.labels.setdefault(name, index.labels[tasks[name]])
+            key = column_key(tasks[name], str(config.model.branches[name].label_fields.get("attribute", name)))
+            index = _open(source, name, key, config, split)
+            opened.labels.setdefault(name, index.labels[key])
             opened.notes += [f"{source.path}: {note}" for note in index.notes]
-            _add(opened_sources, Source(index, {name: tasks[name]}, source.ratio, balance=source.balance is not None))
+            _add(opened_sources, Source(index, {name: key}, source.ratio, balance=source.balance is not None))
         opened.sources += opened_sources
     if not opened.sources:
         raise ConfigError(f"data.{split}: no data set is given")
@@ -71,7 +73,7 @@ def open_split(config: Config, split: str, *, sources: Sequence[SourceConfig] | 
 
 
 def _open(source: SourceConfig, name: str, task: str, config: Config, split: str) -> Index:
-    """The index of a source for the task of one branch."""
+    """The index of a source for one branch, for a task or the key of a column."""
     branch = config.model.branches[name]
     check_path(source.path)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.box_attributes.roi_head import RoIHead
 from vertebra.decoders.classify.attention_pool import AttentionPool
 from vertebra.decoders.classify.linear import Linear
 from vertebra.decoders.detect.detr import DETR
@@ -48,6 +49,7 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "pspnet": PSPNet,
     "regression": KeypointRegression,
     "retinanet": RetinaNet,
+    "roi_head": RoIHead,
     "rt_detr": RTDETR,
     "segformer": SegFormer,
     "simcc": SimCC,

@@ -63,12 +63,12 @@ class Evaluation:
         self.losses.add(terms)
         whole = self._whole(batch, model, [name for name in targets if model.branch(name).boxes_from is not None])
         canvas = (batch.images.shape[-2], batch.images.shape[-1])
-        for name, (rows, _) in targets.items():
-            decoder = model.branch(name).decoder
+        for name, (rows, branch_targets) in targets.items():
+            decoded = decode_float32(model.branch(name).decoder, outputs[name], Frame(canvas, batch.sizes[rows]))
             if name in whole:
+                if name in self.metrics:
+                    self.metrics[name].update_true_boxes(decoded, branch_targets)
                 decoded = tree.tree_map(lambda value, rows=rows: value[rows], whole[name])
-            else:
-                decoded = decode_float32(decoder, outputs[name], Frame(canvas, batch.sizes[rows]))
             self._add(name, batch, [value.cpu().numpy() for value in decoded])
 
     def update_decoded(self, batch: Batch, decoded: Mapping[str, Sequence[np.ndarray]]) -> None:

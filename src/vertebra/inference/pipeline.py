@@ -15,7 +15,7 @@ from vertebra.annotations.notes import Note
 from vertebra.errors import ImageRangeWarning
 from vertebra.inference.io.inputs import Image, as_sequences, finite_sources, is_image, read_source, runs
 from vertebra.inference.io.prefetch import prefetch
-from vertebra.inference.results import Result, Skipped, Unreadable
+from vertebra.inference.results import Result, Skipped, Unreadable, join_attributes
 from vertebra.keywords import check_count, check_fraction
 from vertebra.model_info import ModelInfo, check_probabilities
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -246,18 +246,20 @@ class Pipeline(ABC):
                 values = [field[row] for field in fields]
                 predict_from = get_task(task).predict_from(self.probabilities, self.thresholds[name])
                 predictions[name] = predict_from(values, transform, labels, image.source)
-            results.append(image.result(predictions))
+            results.append(image.result(join_attributes(predictions, self.info.attributes)))
         return results
 
 
 def score_thresholds(info: ModelInfo, given: float | None) -> dict[str, ScoreThreshold | None]:
-    """The minimum score of each branch that prediction applies; see `vertebra.tasks.prediction.Prediction.choose_threshold`.
+    """The minimum score of each branch that prediction applies, see `vertebra.tasks.prediction.Prediction.choose_threshold`; of
+    attributes it is that of their boxes.
 
     Args:
         info: of the model.
         given: the user's, for all branches; None for those that the model stores, or the defaults.
     """
-    return {
+    chosen = {
         name: get_task(task).prediction.choose_threshold(labels, given, info.thresholds.get(name, {}))
         for name, (task, labels) in info.branches.items()
     }
+    return chosen | {name: chosen[source] for name, source in info.attributes.items()}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vertebra.inference.io.inputs import Image
-from vertebra.inference.results import Result
+from vertebra.inference.results import Result, join_attributes
 from vertebra.model_info import ModelInfo
 from vertebra.preprocess.image_transform import ImageTransform
 from vertebra.preprocess.tiles import Grid, Tile
@@ -71,7 +71,7 @@ class ResultAssembler:
         image = view.image
         if len(view.grid) == 1:
             predictions = {name: self._prediction(name, fields, view) for name, fields in decoded.items()}
-            return image.result(predictions)
+            return image.result(join_attributes(predictions, self.info.attributes))
         for name, fields in decoded.items():
             if name not in self.info.whole:
                 merger = self._merger(name, view.grid)
@@ -84,7 +84,7 @@ class ResultAssembler:
             name: mergers[name].finish(image.source) if name in mergers else self._prediction(name, fields, view)
             for name, fields in decoded.items()
         }
-        return image.result(predictions)
+        return image.result(join_attributes(predictions, self.info.attributes))
 
     def _merger(self, name: str, grid: Grid) -> TileMerger:
         if name not in self._mergers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -25,6 +26,9 @@ class Result:
     ``len(result)``, ``result[0]``, iteration over objects. With several branches these raise a `MissingFieldError` that names the
     branches; `keys`, `values`, `items` and ``in`` refer to branches in any case.
 
+    Branches that predict attributes of another branch's boxes do not count: each box has its attributes,
+    ``result[0].attributes["color"].value``. ``result["color"]`` returns those of all boxes.
+
     Attributes:
         path: the file of the image or video; None for an array or a camera.
         size: (height, width) of the image in pixels.
@@ -40,7 +44,8 @@ class Result:
         frame_info: FrameInfo | None = None,
         address: str | None = None,
     ) -> None:
-        self._predictions = dict(predictions)
+        self._predictions = {name: each for name, each in predictions.items() if not each.attached}
+        self._attributes = {name: each for name, each in predictions.items() if each.attached}
         self.path = path
         self.size = size
         self.frame_info = frame_info
@@ -76,7 +81,7 @@ class Result:
         return self._predictions.items()
 
     def __contains__(self, branch: object) -> bool:
-        return branch in self._predictions
+        return branch in self._predictions or branch in self._attributes
 
     @property
     def prediction(self) -> Prediction:
@@ -107,9 +112,10 @@ class Result:
         """
         if not isinstance(index, str):
             return self._only()[index]
-        if index not in self._predictions:
-            raise UnknownName("branch of this result", index, self._predictions)
-        return self._predictions[index]
+        known = self._predictions | self._attributes
+        if index not in known:
+            raise UnknownName("branch of this result", index, known)
+        return known[index]
 
     def __len__(self) -> int:
         """Number of objects of the only branch."""
@@ -194,6 +200,32 @@ class Result:
             "width": self.size[1],
             **{name: prediction.to_dict() for name, prediction in self.items()},
         }
+
+
+def join_attributes(predictions: dict[str, Prediction], attributes: Mapping[str, str]) -> dict[str, Prediction]:
+    """The predictions of an image, in which boxes have their attributes.
+
+    Args:
+        predictions: by branch.
+        attributes: the branches that predict attributes of boxes, and the branch that has the boxes of each.
+    """
+    if not attributes:
+        return predictions
+    joined = dict(predictions)
+    for name, source in attributes.items():
+        boxes = joined[source]
+        values = joined[name] = _of_boxes(joined[name], boxes.boxes)
+        joined[source] = replace(boxes, attributes={**boxes.attributes, values.spec.attribute or name: values})
+    return joined
+
+
+def _of_boxes(values: Any, boxes: np.ndarray) -> Any:
+    """The rows of attributes for these boxes (M, 4), which are some of theirs: a prediction of boxes may leave out those that lie
+    outside of the image."""
+    if len(values) == len(boxes):
+        return values
+    rows = {box.tobytes(): row for row, box in enumerate(values.boxes)}
+    return values[[rows[box.tobytes()] for box in boxes]]
 
 
 class Skipped(NamedTuple):

@@ -49,3 +49,32 @@ def binary_cross_entropy(
         return LossTerm(torch.where(known, losses, 0.0).mean(dim=1).sum(), known.float().mean(dim=1).sum())
     each = losses.mean(dim=1)
     return LossTerm(each.sum(), torch.tensor(float(len(labels)), device=logits.device))
+
+
+def object_class_term(
+    logits: Float[Tensor, "n m k"],
+    values: Int[Tensor, "n m"] | Float[Tensor, "n m k"],
+    known: Bool[Tensor, "n m"],
+    smoothing: float = 0.0,
+) -> LossTerm:
+    """Cross entropy of the classes of objects; those that are not known have a loss and a gradient of 0.
+
+    Args:
+        logits: (N, M, K).
+        values: (N, M) int64 class ids with softmax; or (N, M, K) of 0 and 1 with sigmoid, in the mean over the classes.
+        known: (N, M) bool.
+        smoothing: see `cross_entropy` and `binary_cross_entropy`.
+
+    Returns:
+        The sum over the known objects, and their number.
+    """
+    if values.ndim == 2:
+        ids = torch.where(known, values, -1)
+        total = F.cross_entropy(
+            logits.float().flatten(0, 1), ids.flatten(), reduction="sum", ignore_index=-1, label_smoothing=smoothing
+        )
+    else:
+        soft = values.float() * (1 - smoothing) + 0.5 * smoothing
+        each = F.binary_cross_entropy_with_logits(logits.float(), soft, reduction="none").mean(dim=-1)
+        total = torch.where(known, each, 0.0).sum()
+    return LossTerm(total, known.sum().float())

@@ -30,9 +30,10 @@ class Table:
 
 
 def overview(checked: Checked) -> list[Table]:
-    """The tables of a data set: splits, classes of each task, sizes of objects."""
+    """The tables of a data set: splits, classes of each task, values of each attribute of objects, sizes of objects."""
     tables = [_splits(checked)]
     tables += [_classes(checked, task) for task in checked.opened.tasks if _has(checked, task)]
+    tables += _attributes(checked)
     sizes = _object_sizes(checked)
     return [*tables, sizes] if sizes is not None else tables
 
@@ -83,6 +84,27 @@ def _problems(checked: Checked, part: ScannedSplit) -> int:
 
 def _classes(checked: Checked, task: str) -> Table:
     by_split = {name: report.classes[task] for name, report in checked.report.splits.items() if task in report.classes}
+    return _counts_table(f"Classes: {task}", "class", by_split)
+
+
+def _attributes(checked: Checked) -> list[Table]:
+    """A table for each attribute of objects."""
+    reports = checked.report.splits
+    names = dict.fromkeys(name for report in reports.values() for name in report.attributes)
+    return [
+        _counts_table(
+            f"Attribute: {name}",
+            "value",
+            {
+                split: {value or "(none)": count for value, count in report.attributes.get(name, {}).items()}
+                for split, report in reports.items()
+            },
+        )
+        for name in names
+    ]
+
+
+def _counts_table(title: str, noun: str, by_split: dict[str, dict[str, int]]) -> Table:
     totals: dict[str, int] = {}
     for counts in by_split.values():
         for name, count in counts.items():
@@ -101,7 +123,7 @@ def _classes(checked: Checked, task: str) -> Table:
     left = len(totals) - len(listed)
     if left > 0:
         rows.append((f"and {left} more", *[""] * len(by_split), "", ""))
-    return Table(f"Classes: {task}", ("class", *by_split, "share", ""), tuple(rows))
+    return Table(title, (noun, *by_split, "share", ""), tuple(rows))
 
 
 def _bar(count: int, most: int) -> str:

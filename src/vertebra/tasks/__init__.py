@@ -14,6 +14,7 @@ from typing import Any
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.box_attributes.task import ATTRIBUTES
 from vertebra.tasks.classify.task import CLASSIFY
 from vertebra.tasks.detect.task import DETECT
 from vertebra.tasks.instances.task import INSTANCES
@@ -21,8 +22,9 @@ from vertebra.tasks.keypoints.task import KEYPOINTS
 from vertebra.tasks.segment.task import SEGMENT
 from vertebra.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, INSTANCES, SEGMENT, KEYPOINTS)}
+TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, INSTANCES, SEGMENT, KEYPOINTS, ATTRIBUTES)}
 ENTRY_POINTS = "vertebra.tasks"
+KEY_SEPARATOR = ":"
 
 
 @cache
@@ -45,15 +47,22 @@ def all_tasks() -> Mapping[str, Task]:
 
 
 def get_task(name: str) -> Task:
-    """The task with this name.
+    """The task with this name, or of an index's column with this key (see `column_key`).
 
     Raises:
         UnknownName: with the nearest names.
     """
+    name = name.partition(KEY_SEPARATOR)[0]
     task = TASKS.get(name) or all_tasks().get(name)
     if task is None:
         raise UnknownName("task", name, all_tasks())
     return task
+
+
+def column_key(task: str, attribute: str) -> str:
+    """The key of a column in an index: the task's name; for a task of attributes with the attribute, "box_attributes:color", so
+    that an index has a column for each attribute."""
+    return f"{task}{KEY_SEPARATOR}{attribute}" if get_task(task).of_boxes else task
 
 
 def task_of(annotation: Any) -> Task:
@@ -90,4 +99,4 @@ def _task_of_type(kind: str, given: type) -> Task:
     raise TypeError(f"no task has {given.__name__} as its {kind}; tasks: {', '.join(all_tasks())}")
 
 
-__all__ = ["TASKS", "Task", "all_image_level", "all_tasks", "get_task", "task_of", "task_of_labels"]
+__all__ = ["TASKS", "Task", "all_image_level", "all_tasks", "column_key", "get_task", "task_of", "task_of_labels"]

@@ -45,6 +45,10 @@ class LabelSpec:
         """Defaults of fields that can be derived from the branch's other fields."""
         return {}
 
+    def on_boxes_of(self, source: LabelSpec, branch: str) -> LabelSpec:
+        """The labels of a branch of this name that reads the boxes of another branch with labels ``source``."""
+        return self
+
     @property
     def mirror_refusal(self) -> str | None:
         """Why images with such labels must not be mirrored, and how to allow it; None where mirroring is safe."""

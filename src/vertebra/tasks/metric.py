@@ -46,6 +46,15 @@ class TaskMetric(Metric):  # type: ignore[misc]
     def update(self, predictions: Sequence[Any], ground_truths: Sequence[Any]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
 
+    def update_true_boxes(self, decoded: Any, targets: Any) -> None:
+        """Adds what a branch that reads boxes predicts on the annotated boxes; by default nothing.
+
+        Args:
+            decoded: the task's decoded outputs of some images.
+            targets: the targets of these images, whose boxes were read.
+        """
+        return
+
     @abstractmethod
     def names(self) -> list[str]:
         """The names of all metrics that `compute` can return."""

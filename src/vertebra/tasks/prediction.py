@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -54,6 +54,8 @@ class Prediction(ABC):
         trackable: whether it has ``boxes`` and ``scores`` of objects, and ``track_ids``.
         annotation_kinds: the kinds of annotations that `annotate` adds, see `vertebra.annotations.table.KINDS`; empty for a task
             whose predictions cannot be saved as a data set.
+        attached: whether the objects are the boxes of another branch, which has this prediction among its ``attributes``.
+        attributes: by name, an `vertebra.tasks.box_attributes.types.AttributePrediction` with a row for each object.
     """
 
     task: ClassVar[str]
@@ -61,6 +63,9 @@ class Prediction(ABC):
     per_object: ClassVar[tuple[str, ...]] = ()
     trackable: ClassVar[bool] = False
     annotation_kinds: ClassVar[frozenset[str]] = frozenset()
+    attached: ClassVar[bool] = False
+
+    attributes: Mapping[str, Any] = field(default_factory=dict, kw_only=True)
 
     if TYPE_CHECKING:  # at run time, fields that a task does not define reach `__getattr__`
 
@@ -174,10 +179,13 @@ class Prediction(ABC):
         where objects were tracked."""
         tracks = {"track_id": self.track_ids.tolist()} if self.trackable and self.track_ids is not None else {}
         columns = {"class_name": self.class_names, "class_id": self.class_ids.tolist(), **tracks, **self._columns()}
+        if self.attributes:
+            summaries = {name: each.summaries() for name, each in self.attributes.items()}
+            columns["attributes"] = _as_rows(summaries)
         return {"task": self.task, "objects": _as_rows(columns)}
 
     def to_coco(self, image_id: int | str, category_ids: Sequence[int | None] | None = None) -> list[dict[str, Any]]:
-        """COCO results: one entry for each object.
+        """COCO results: one entry for each object; ``attributes`` has the values of its attributes, as CVAT writes them.
 
         Args:
             image_id: the image's id in the COCO file.
@@ -188,6 +196,8 @@ class Prediction(ABC):
             ConfigError: the number of category ids is not the number of classes.
         """
         columns = self._coco_columns()
+        if self.attributes:
+            columns["attributes"] = self._attribute_values()
         ids = self.class_ids.tolist()
         if category_ids is not None:
             if len(category_ids) != len(self.spec.classes):
@@ -250,7 +260,26 @@ class Prediction(ABC):
         taken: dict[str, Any] = {name: getattr(self, name)[rows] for name in self.per_object}
         if self.trackable and self.track_ids is not None:
             taken["track_ids"] = self.track_ids[rows]
+        if self.attributes:
+            taken["attributes"] = {name: each[rows] for name, each in self.attributes.items()}
         return replace(self, **taken, **changes)
+
+    def _supervision_data(self) -> dict[str, np.ndarray]:
+        """``data`` of the types of supervision: class names, and the values of attributes, several of an object as one text."""
+        texts = {
+            name: [", ".join(value) if isinstance(value, tuple) else value for value in each.values]
+            for name, each in self.attributes.items()
+        }
+        return {
+            name: np.asarray(values, dtype=str) for name, values in {**texts, "class_name": self.class_names}.items()
+        }
+
+    def _attribute_values(self) -> list[dict[str, Any]]:
+        """For each object the values of its attributes by name; a list where it may have several."""
+        if not self.attributes:
+            return [{} for _ in range(len(self))]
+        values = {name: _plain(each.values) for name, each in self.attributes.items()}
+        return _as_rows(values)
 
     def _reaching(self, threshold: ScoreThreshold) -> np.ndarray:
         """The indices of the objects whose score is at least the minimum of their class."""
@@ -294,6 +323,10 @@ def coco_boxes(boxes: np.ndarray) -> list[list[float]]:
     wide[:, 2:] -= wide[:, :2]
     rows: list[list[float]] = wide.tolist()
     return rows
+
+
+def _plain(values: Sequence[Any]) -> list[Any]:
+    return [list(value) if isinstance(value, tuple) else value for value in values]
 
 
 def _as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:

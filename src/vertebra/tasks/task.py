@@ -110,6 +110,8 @@ class Task:
         class_map: like ``to_image``, but returns one map (N, H, W) of class ids; None for a task without classes of pixels.
         has_boxes: whether predictions have ``boxes`` and ``scores`` of objects, which another branch or model can read.
         one_object: whether a decoder that reads no boxes predicts the one object that fills the image.
+        of_boxes: whether predictions are attributes of the boxes of another branch, of any class: its own classes are values.
+        on_boxes: the task of a branch that names this one and reads boxes; None if that is this task itself.
         coco_results: whether predictions have ``to_coco``, the entries of a COCO results file.
         merge_crops: merges predictions on crops of an image, see `vertebra.tasks.crops`; None for a task that cannot run on
             crops.
@@ -149,6 +151,8 @@ class Task:
     class_map: Callable[[Any, Any, Any], Any] | None = None
     has_boxes: bool = False
     one_object: bool = False
+    of_boxes: bool = False
+    on_boxes: str | None = None
     coco_results: bool = False
     merge_crops: Callable[[Sequence[Any], Crops, Any], Any] | None = None
     mask_colors: Callable[[Any], list[tuple[int, int, int]]] | None = None

@@ -12,7 +12,7 @@ from vertebra.build import build
 from vertebra.config_short_forms import task_of_decoder
 from vertebra.errors import IncompatiblePartsError
 from vertebra.model import VisionModel
-from vertebra.parts import names
+from vertebra.parts import find, names
 from vertebra.testing.synthetic import fake_fields
 
 # a small model of each architecture: residual, plain, inverted residual, dense, modern convolution, windows, patches
@@ -40,10 +40,15 @@ class Combination(NamedTuple):
     error: str = ""
 
 
+def single_decoders() -> list[str]:
+    """The decoders that make a model of one branch: all but those that read another branch's boxes."""
+    return [name for name in names("decoder") if find("decoder", name).needs is None]
+
+
 def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combination]:
     """Every combination."""
     necks, encoders = [None, *names("neck")], [None, *names("encoder")]
-    for backbone, neck, encoder, decoder in product(backbones, necks, encoders, names("decoder")):
+    for backbone, neck, encoder, decoder in product(backbones, necks, encoders, single_decoders()):
         yield Combination(backbone, neck, encoder, decoder)
 
 

@@ -194,3 +194,21 @@ def test_real_blood_cells(assets: Path) -> None:
         "1 box of zero area was dropped: BloodImage_00343.xml",
         "1 box of zero area was dropped: BloodImage_00338.xml",
     ]
+
+
+def test_further_tags_are_attributes(voc: Make) -> None:
+    root = voc(OBJECTS, LISTS)
+    (file,) = root.rglob("a.xml")
+    text = file.read_text().replace(
+        "<name>dog</name>", "<name>dog</name><material> wood </material><part><name>tail</name></part>"
+    )
+    pair = "<attributes><attribute><name>color</name><value>red</value></attribute></attributes>"
+    file.write_text(text.replace("<name>cat</name>", f"<name>cat</name>{pair}"))
+    index = open_data(root, "box_attributes:color", "train", classes=["red", "blue"])
+    assert index.columns["box_attributes:color"].get(0, (24, 32)).values.tolist() == [-1, 0]
+    material = open_data(root, "box_attributes:material", "train", classes=["wood", "iron"])
+    assert material.columns["box_attributes:material"].get(0, (24, 32)).values.tolist() == [0, -1]
+    with pytest.raises(
+        DataError, match=r"no object has a value of the attribute 'colour'; its objects have: .*color \(1 values\)"
+    ):
+        open_data(root, "box_attributes:colour", "train")

@@ -122,17 +122,36 @@ def test_labelme_counts_classes_that_no_shape_has(box: tuple[int, ...] | None, b
     assert written(builder, "labelme", tmp_path / "out") == ([lost] if box is None else [])
 
 
-def test_voc_keeps_its_attributes_and_counts_others(build: Build, tmp_path: Path) -> None:
+def test_voc_keeps_plain_attributes(build: Build, tmp_path: Path) -> None:
     builder = build("a.png")
-    for attributes in ({"pose": "Left", "truncated": True}, {"occluded": "1", "color": "red"}, {}):
+    for attributes in ({"pose": "Left", "truncated": True}, {"occluded": "1", "color": "red", "tags": ["x"]}, {}):
         builder.object(0, "dog", box=(2, 3, 9, 9), attributes=attributes)
     (note,) = [note for note in written(builder, "voc", tmp_path / "out") if "attributes" in note]
-    assert note == "1 object with further attributes was written with pose, truncated, occluded only: a.png"
+    assert note == "1 object with attributes that are no text and no number was written without these: a.png"
     assert load("voc", tmp_path / "out").objects.attributes == (
         {"pose": "Left", "truncated": "1"},
-        {"pose": "Unspecified", "truncated": "0", "occluded": "1"},
+        {"pose": "Unspecified", "truncated": "0", "occluded": "1", "color": "red"},
         {"pose": "Unspecified", "truncated": "0"},
     )
+
+
+def test_tables_have_a_column_for_each_attribute(build: Build, tmp_path: Path) -> None:
+    builder = build("a.png")
+    values = (
+        {"color": "red", "worn": True, "note": "a"},
+        {"color": "red", "marks": ["x", "y"], "note": "b", "Label": "z"},
+        {},
+    )
+    for number, attributes in enumerate(values):
+        builder.object(0, "dog", box=(2, 3, 9 + number, 9), attributes=attributes)
+    notes = written(builder, "csv", tmp_path / "out")
+    assert "1 attribute whose name stands for another column was left out: Label" in notes
+    read = load("table", tmp_path / "out").objects.attributes
+    assert read == ({"color": "red", "worn": "true"}, {"color": "red", "marks": "x;y"}, {}), "each note is another one"
+    chosen = all_readers()["table"]
+    assert isinstance(chosen, AnnotationReader)
+    asked = chosen.load(tmp_path / "out", None, ReadOptions(attribute="note")).objects.attributes
+    assert asked is not None and [each.get("note") for each in asked] == ["a", "b", None]
 
 
 def test_coco_sides_have_the_fewest_digits(build: Build, tmp_path: Path) -> None:

@@ -76,12 +76,14 @@ class SplitReport:
         classes: by task and class, its number of boxes; for classify and segment, its number of images.
         findings: its problems.
         counted: by task, the number of objects (for classify and segment, images) that count in the metrics.
+        attributes: by attribute and value, the number of objects; under "" those without a value.
     """
 
     images: int
     classes: dict[str, dict[str, int]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -144,9 +146,17 @@ def by_severity(findings: Iterable[Finding]) -> list[Finding]:
 
 def _split_lines(name: str, report: SplitReport) -> list[str]:
     head = f"{name}: {report.images} image{'' if report.images == 1 else 's'}"
+    attributes = [
+        f"  attribute {attribute}: {_counts(_named(counts))}" for attribute, counts in report.attributes.items()
+    ]
     if len(report.classes) == 1:
-        return [f"{head} ({_counts(next(iter(report.classes.values())))})"]
-    return [head, *(f"  {task}: {_counts(counts)}" for task, counts in report.classes.items())]
+        return [f"{head} ({_counts(next(iter(report.classes.values())))})", *attributes]
+    return [head, *(f"  {task}: {_counts(counts)}" for task, counts in report.classes.items()), *attributes]
+
+
+def _named(counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts of an attribute, with a name for objects without a value."""
+    return {value or "without a value": count for value, count in counts.items()}
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -14,6 +14,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.data.check import boxes, duplicates, images, labels, splits
 from vertebra.data.check.annotation_findings import annotation_findings
+from vertebra.data.check.attributes import attribute_counts, differing_values
 from vertebra.data.check.open_splits import NEEDED, OpenedData, OpenedSplit, column_of_images, find_for_tasks, open_all
 from vertebra.data.check.report import DataReport, Finding, Severity, SplitReport
 from vertebra.data.check.scanning import Scan, ScannedSplit, scan
@@ -128,7 +129,7 @@ def opened_for_check(
 
 def split_report(part: ScannedSplit) -> SplitReport:
     """The counts of a split."""
-    report = SplitReport(len(part.opened))
+    report = SplitReport(len(part.opened), attributes=attribute_counts(part.opened.annotations))
     for task, index in part.opened.indices.items():
         names = index.labels[task].classes
         counts = np.zeros(len(names), dtype=np.int64)
@@ -222,6 +223,7 @@ def _class_findings(report: DataReport, opened: OpenedData) -> Iterator[Finding]
         yield from labels.missing_classes(counts, task)
         lines = get_task(task).data.advice(index.labels[task], index.columns[task])
         yield from (Finding("advice", "warning", line, 1, task=task) for line in lines)
+    yield from differing_values([one.attributes for one in report.splits.values()])
     yield from splits.tiny(report.splits)
 
 

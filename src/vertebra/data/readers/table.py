@@ -7,7 +7,7 @@ the columns' names show; without such names, as the only convention in which all
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
+from vertebra.data.readers.table_attributes import attribute_columns, attributes_per_box
 from vertebra.data.readers.table_boxes import (
     as_edges,
     box_values,
@@ -106,7 +107,7 @@ class TableReader(AnnotationReader):
         rows: dict[tuple[str, int], int] = {}
         for source, labels, _ in read:
             named = [None if label is None else tuple(shown[name] for name in label) for label in labels]
-            _add(source, named, builder, rows)
+            _add(source, named, builder, rows, options.attribute)
         return built(builder, [image for image, _ in rows], split, path)
 
     def image_values(self, path: Path, column: str, options: ReadOptions) -> Mapping[str, object] | None:
@@ -148,12 +149,16 @@ def _nothing(path: Path) -> str:
     )
 
 
-def _add(source: ImageTable, labels: Labels, builder: AnnotationBuilder, rows: dict[tuple[str, int], int]) -> None:
+def _add(
+    source: ImageTable, labels: Labels, builder: AnnotationBuilder, rows: dict[tuple[str, int], int], attribute: str
+) -> None:
     """Adds the images and annotations of a table."""
     table, roles, notes = source.table, source.roles, builder.notes
     notes += table.notes
-    if roles.ignored:
-        notes.append(Note.of("column", f"of {table.file.name}", "not read", roles.ignored))
+    attributes = attribute_columns(table, roles.further, attribute) if roles.box else []
+    ignored = [table.title(number) for number in roles.further if number not in attributes]
+    if ignored:
+        notes.append(Note.of("column", f"of {table.file.name}", "not read", ignored))
     names = source.names
     paths = source.paths(names, notes)
     splits = splits_of(table, roles, notes)
@@ -172,7 +177,7 @@ def _add(source: ImageTable, labels: Labels, builder: AnnotationBuilder, rows: d
     if any(not name for name in names):
         notes.append(Note.of("row", f"of {table.file.name} without an image", "dropped", [], names.count("")))
     if roles.box:
-        _add_boxes(source, labels, of_rows, [paths.get(name, "") for name in names], sizes, builder)
+        _add_boxes(source, labels, of_rows, [paths.get(name, "") for name in names], sizes, attributes, builder)
     else:
         _add_labels(source, labels, of_rows, builder)
 
@@ -211,6 +216,7 @@ def _add_boxes(
     of_rows: np.ndarray,
     images: list[str],
     sizes: np.ndarray,
+    attributes: Sequence[int],
     builder: AnnotationBuilder,
 ) -> None:
     table, roles, notes = source.table, source.roles, builder.notes
@@ -228,9 +234,10 @@ def _add_boxes(
     edges = as_edges(boxes, convention_of(boxes, scale, shares, table, roles, notes))
     crowd = [False] * len(table) if roles.crowd is None else [_is_set(cell) for cell in table.columns[roles.crowd]]
     names = labels_per_box(labels, numbers)
+    given = attributes_per_box(table, attributes, numbers)
     seen: set[tuple[int, str, tuple[float, ...]]] = set()
     copies, bare = [], []
-    for number, box, name in zip(numbers.tolist(), edges.tolist(), names, strict=True):
+    for number, box, name, values in zip(numbers.tolist(), edges.tolist(), names, given, strict=True):
         key = (int(of_rows[number]), name or "", tuple(box))
         if name is None:
             bare.append(images[number])
@@ -238,7 +245,7 @@ def _add_boxes(
             copies.append(images[number])
         else:
             seen.add(key)
-            builder.object(key[0], name, box=box, crowd=crowd[number])
+            builder.object(key[0], name, box=box, crowd=crowd[number], attributes=values)
     for which, done, dropped in (
         (f"of {table.file.name} that repeats another", "left out", copies),
         ("without a class", "dropped", bare),

@@ -71,7 +71,7 @@ class Roles:
         flags: (column, split) of columns that mark the images of a split.
         size: width and height of the image.
         crowd, confidence: of each row.
-        ignored: names of all other columns.
+        further: all other columns.
     """
 
     image: int
@@ -84,7 +84,7 @@ class Roles:
     size: tuple[int, int] | None = None
     crowd: int | None = None
     confidence: int | None = None
-    ignored: tuple[str, ...] = ()
+    further: tuple[int, ...] = ()
 
 
 def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], columns: Mapping[str, str]) -> Roles | None:
@@ -126,8 +126,8 @@ def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], column
     labels = (label,) if label is not None else tuple(_bit_columns(table, rest)) if one_hot else ()
     if not labels and not box:
         return None
-    ignored = tuple(table.title(number) for number in rest if number not in labels)
-    return Roles(image, labels, one_hot, box, convention, split, flags, size, crowd, confidence, ignored)
+    further = tuple(number for number in rest if number not in labels)
+    return Roles(image, labels, one_hot, box, convention, split, flags, size, crowd, confidence, further)
 
 
 def named_columns(table: Table, columns: Mapping[str, str]) -> dict[str, int]:

@@ -26,6 +26,7 @@ from vertebra.errors import DataError
 
 LARGEST = 1_000_000  # maximum side of an image in pixels
 ATTRIBUTES = ("pose", "truncated", "occluded")
+NO_ATTRIBUTES = frozenset({"name", "difficult", "bndbox", "attributes"})
 MASKS = frozenset({"masks"})
 BOXES = frozenset({"boxes"})
 OUTLINES = frozenset({"outlines"})
@@ -157,8 +158,17 @@ def _add(
             odd["whose 'difficult' is neither 0 nor 1", "taken as 0"].append(file.name)
         if entry.find("polygon") is not None:
             odd["with a <polygon>", "read as boxes"].append(file.name)
-        attributes = {tag: text.strip() for tag in ATTRIBUTES if (text := entry.findtext(tag))}
-        builder.object(row, name, box=box, crowd=bool(difficult), attributes=attributes)
+        builder.object(row, name, box=box, crowd=bool(difficult), attributes=_attributes(entry))
+
+
+def _attributes(entry: ElementTree.Element) -> dict[str, str]:
+    """VOC's own tags, further tags with a text alone, and pairs of name and value in ``attributes``, as CVAT writes them."""
+    tags = [
+        child for child in entry if isinstance(child.tag, str) and child.tag not in NO_ATTRIBUTES and not len(child)
+    ]
+    pairs: list[tuple[str | None, str | None]] = [(child.tag, child.text) for child in tags]
+    pairs += [(each.findtext("name"), each.findtext("value")) for each in entry.iterfind("attributes/attribute")]
+    return {name.strip(): text.strip() for name, text in pairs if name and text and text.strip()}
 
 
 def _number(root: ElementTree.Element, tag: str) -> int:

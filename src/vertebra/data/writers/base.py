@@ -188,3 +188,13 @@ def labels_of(annotations: Annotations) -> list[list[str]]:
     for row, number in annotations.labels.tolist():
         labels[row].append(names[number])
     return labels
+
+
+def is_plain(value: object) -> bool:
+    """Whether an attribute is a text, a number, true or false, which a file of texts can hold."""
+    return isinstance(value, str | int | float)
+
+
+def plain_text(value: object) -> str:
+    """A plain attribute as text: true and false in words."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

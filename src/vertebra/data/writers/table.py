@@ -6,6 +6,7 @@ An image without boxes has a row without a box; ``classes.csv`` has the order of
 from __future__ import annotations
 
 import csv
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
-from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, split_rows
+from vertebra.data.readers.table_columns import CROWD, FLAGS, IMAGE, LABEL, ROLES, SIZE, SPLIT
+from vertebra.data.readers.table_files import normal_name
+from vertebra.data.writers.base import Target, Writer, labels_of, objects_of, plain_text, split_rows
 from vertebra.data.writers.images import all_sizes, copy_images, image_names
 from vertebra.data.writers.kinds import finite_boxes, without
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
+TAKEN = frozenset({*IMAGE, *LABEL, *SPLIT, *FLAGS, *CROWD, *ROLES, *itertools.chain.from_iterable(SIZE)})
+"""Normal names of columns that are read as something else than an attribute."""
 
 
 class CsvWriter(Writer):
@@ -28,7 +33,7 @@ class CsvWriter(Writer):
     summary = "tables (boxes.csv or labels.csv, and images)"
     reader = "table"
     holds = frozenset({"labels", "boxes"})
-    keeps = frozenset({"crowd"})
+    keeps = frozenset({"crowd", "attributes"})
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes a table for each kind of annotations, with a column of splits if there are any."""
@@ -42,7 +47,8 @@ class CsvWriter(Writer):
         copy_images(annotations, names, target)
         splits = [] if "" in parts else [split_of_row[row] for row in range(len(annotations))]
         if len(annotations.objects) or not len(annotations.labels):
-            _write_boxes(annotations, boxes, names, splits, target.folder / "boxes.csv")
+            attributes = _attribute_columns(annotations, notes)
+            _write_boxes(annotations, boxes, names, splits, attributes, target.folder / "boxes.csv")
         if len(annotations.labels):
             _write_labels(annotations, names, splits, target.folder / "labels.csv")
         classes = annotations.category_names
@@ -52,7 +58,12 @@ class CsvWriter(Writer):
 
 
 def _write_boxes(
-    annotations: Annotations, boxes: np.ndarray, names: Sequence[str], splits: Sequence[str], file: Path
+    annotations: Annotations,
+    boxes: np.ndarray,
+    names: Sequence[str],
+    splits: Sequence[str],
+    attributes: Sequence[str],
+    file: Path,
 ) -> None:
     objects, classes, sizes = annotations.objects, annotations.category_names, all_sizes(annotations)
     with_crowd = bool(objects.crowd.any())
@@ -64,6 +75,7 @@ def _write_boxes(
             "width",
             "height",
             *(["iscrowd"] if with_crowd else []),
+            *attributes,
             *(["split"] if splits else []),
         )
     ]
@@ -73,10 +85,29 @@ def _write_boxes(
         for number in numbers.tolist():
             sides = [int(side) if side.is_integer() else repr(side) for side in boxes[number].tolist()]
             crowd = [int(objects.crowd[number])] if with_crowd else []
-            rows.append((names[row], *sides, classes[int(objects.categories[number])], *size, *crowd, *split))
+            given = objects.attributes[number] if objects.attributes is not None else {}
+            values = [_cell(given.get(name)) for name in attributes]
+            label = classes[int(objects.categories[number])]
+            rows.append((names[row], *sides, label, *size, *crowd, *values, *split))
         if not len(numbers):
-            rows.append((names[row], *[""] * 5, *size, *([""] if with_crowd else []), *split))
+            rows.append((names[row], *[""] * 5, *size, *[""] * (with_crowd + len(attributes)), *split))
     _write(file, rows)
+
+
+def _attribute_columns(annotations: Annotations, notes: list[Note]) -> list[str]:
+    """The attributes that are written as columns; those whose name stands for something else are noted."""
+    names = list(dict.fromkeys(name for each in annotations.objects.attributes or () for name in each))
+    taken = [name for name in names if normal_name(name) in TAKEN or not name.strip()]
+    if taken:
+        notes.append(Note.of("attribute", "whose name stands for another column", "left out", taken))
+    return [name for name in names if name not in taken]
+
+
+def _cell(value: object) -> str:
+    """A cell; several values divided by ";"."""
+    if value is None:
+        return ""
+    return ";".join(map(plain_text, value)) if isinstance(value, list | tuple) else plain_text(value)
 
 
 def _write_labels(annotations: Annotations, names: Sequence[str], splits: Sequence[str], file: Path) -> None:

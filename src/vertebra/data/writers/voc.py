@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.annotations.notes import Note
 from vertebra.annotations.table import Annotations
 from vertebra.data.readers.voc import ATTRIBUTES
-from vertebra.data.writers.base import Target, Writer, objects_of, split_rows
+from vertebra.data.writers.base import Target, Writer, is_plain, objects_of, plain_text, split_rows
 from vertebra.data.writers.images import all_sizes, copy_images, image_names, in_folder_order
 from vertebra.data.writers.kinds import finite_boxes, without
 from vertebra.errors import DataError
@@ -29,7 +29,8 @@ class VocWriter(Writer):
     keeps = frozenset({"crowd", "attributes"})
 
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
-        """Writes an XML file for each image that somebody annotated; crowd becomes ``difficult``.
+        """Writes an XML file for each image that somebody annotated; crowd becomes ``difficult``, attributes that VOC
+        does not have become pairs of name and value, as CVAT writes them.
 
         Coordinates are the edges in pixels, as labeling tools write them.
         """
@@ -64,10 +65,16 @@ class VocWriter(Writer):
 
 def _note_attributes(annotations: Annotations, notes: list[Note]) -> None:
     objects = annotations.objects
-    others = [number for number, each in enumerate(objects.attributes or ()) if not set(each).issubset(ATTRIBUTES)]
+    others = [
+        number
+        for number, each in enumerate(objects.attributes or ())
+        if any(not is_plain(value) for value in each.values())
+    ]
     if others:
-        done = f"written with {', '.join(ATTRIBUTES)} only"
-        notes.append(Note.of("object", "with further attributes", done, annotations.names(objects.rows[others])))
+        names = annotations.names(objects.rows[others])
+        notes.append(
+            Note.of("object", "with attributes that are no text and no number", "written without these", names)
+        )
 
 
 def _image(name: str, size: np.ndarray) -> ElementTree.Element:
@@ -91,6 +98,13 @@ def _add_object(root: ElementTree.Element, annotations: Annotations, number: int
         text = str(int(value) if isinstance(value, bool) else value)
         if text:
             _add(entry, tag, text)
+    further = {name: value for name, value in given.items() if name not in ATTRIBUTES and is_plain(value)}
+    if further:
+        listed = ElementTree.SubElement(entry, "attributes")
+        for name, value in further.items():
+            pair = ElementTree.SubElement(listed, "attribute")
+            _add(pair, "name", name)
+            _add(pair, "value", plain_text(value))
     _add(entry, "difficult", str(int(objects.crowd[number])))
     sides = ElementTree.SubElement(entry, "bndbox")
     for key, value in zip(SIDES, box.tolist(), strict=True):

@@ -47,6 +47,7 @@ def to_json(info: FileInfo) -> str:
             "labels": dataclasses.asdict(labels),
             "outputs": info.outputs[name],
             "whole": name in info.info.whole,
+            **({"boxes_from": info.info.attributes[name]} if name in info.info.attributes else {}),
             **({"thresholds": dict(info.info.thresholds[name])} if name in info.info.thresholds else {}),
             **({"promise": dict(info.info.promises[name])} if name in info.info.promises else {}),
         }
@@ -97,8 +98,17 @@ def from_json(text: str | None, name: str) -> FileInfo:
             if entry.get("whole", get_task(entry["task"]).image_level)
         )
         thresholds, promises = _stored_thresholds(values["branches"], branches, name)
+        attributes = _attribute_sources(values["branches"])
         resize_spec = ResizeSpec.from_dict(values["preprocess"])
-        info = ModelInfo(resize_spec, values["channels"], branches, whole, thresholds=thresholds, promises=promises)
+        info = ModelInfo(
+            resize_spec,
+            values["channels"],
+            branches,
+            whole,
+            thresholds=thresholds,
+            promises=promises,
+            attributes=attributes,
+        )
         details = _checked_details(values)
         report = _checked_report(values["report"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -108,6 +118,14 @@ def from_json(text: str | None, name: str) -> FileInfo:
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
     return FileInfo(info, outputs, report, values.get("config"), details)
+
+
+def _attribute_sources(entries: Mapping[str, Any]) -> dict[str, str]:
+    """The branches of attributes, and the branch that has the boxes of each."""
+    sources = {branch: entry["boxes_from"] for branch, entry in entries.items() if "boxes_from" in entry}
+    if not set(sources.values()) <= set(entries) - set(sources):
+        raise KeyError("boxes_from")
+    return sources
 
 
 def _stored_thresholds(

@@ -58,6 +58,7 @@ CLASSIFY = Task(
     data=ClassifyData(),
     tta_merger=ClassifyTTA,
     default_parts={"decoder": "linear"},
+    on_boxes="box_attributes",
     merge_crops=merge_crops,
     mixing=ClassifyMixing(),
     temper=_temper,

@@ -71,14 +71,18 @@ def draw_tags(canvas: Image.Image, boxes: np.ndarray, texts: Sequence[str], colo
 
 
 def tag_texts(prediction: Prediction, rows: np.ndarray, canvas: Image.Image) -> list[str]:
-    """The texts of the tags of some objects on a picture: the track, the class, shortened to half of the picture, and the score
-    where it is not NaN."""
+    """The texts of the tags of some objects on a picture: the track, the class, shortened to half of the picture, the score
+    where it is not NaN, and the values of attributes."""
     size, width = text_size(canvas), canvas.width // 2
     names = [fit_text(prediction.spec.classes[label], size, width) for label in prediction.class_ids[rows].tolist()]
     scores = ["" if np.isnan(score) else f" {score:.2f}" for score in prediction.scores[rows].tolist()]
     ids = getattr(prediction, "track_ids", None)
     tracks = [""] * len(rows) if ids is None else [f"#{number} " for number in ids[rows].tolist()]
-    return [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
+    texts = [f"{track}{name}{score}" for track, name, score in zip(tracks, names, scores, strict=True)]
+    for attribute in prediction.attributes.values():
+        values = [fit_text(value, size, canvas.width // 3) for value in attribute[rows].captions()]
+        texts = [f"{text}, {value}" for text, value in zip(texts, values, strict=True)]
+    return texts
 
 
 def _draw_box(draw: ImageDraw.ImageDraw, box: np.ndarray, outline: Color, width: int) -> None:

@@ -29,7 +29,7 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
     boxes = object_boxes(annotations, "object", problems)
     check_pixels(boxes[ids >= 0], "box", annotations.where)
     whole = boxes
-    kept, boxes = _cleaned(annotations, boxes, ids >= 0, problems)
+    kept, boxes = usable_boxes(annotations, boxes, ids >= 0, problems)
     objects = annotations.objects
     column = BoxColumn.of(
         objects.rows[kept],
@@ -51,10 +51,16 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
     return column, labels
 
 
-def _cleaned(
+def usable_boxes(
     annotations: Annotations, boxes: np.ndarray, listed: np.ndarray, notes: list[Note]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the objects to keep, and all boxes, clipped to their images."""
+    """The numbers of the objects whose boxes can be used, and all boxes, clipped to their images.
+
+    Args:
+        boxes: (B, 4), see `vertebra.annotations.class_ids.object_boxes`.
+        listed: (B,) bool, the objects to use.
+        notes: gets notes about dropped objects.
+    """
     rows = annotations.objects.rows
     without = listed & np.isnan(boxes).all(axis=1)
     if without.any():

@@ -57,9 +57,10 @@ class DetectPrediction(Prediction):
 
     def annotate(self, builder: AnnotationBuilder, row: int, min_score: float) -> None:
         """Adds the boxes; see `Prediction.annotate`."""
-        for name, box, score in zip(self.class_names, self.boxes.tolist(), self.scores.tolist(), strict=True):
+        columns = (self.class_names, self.boxes.tolist(), self.scores.tolist(), self._attribute_values())
+        for name, box, score, values in zip(*columns, strict=True):
             if score >= min_score:
-                builder.object(row, name, box=box, attributes={"confidence": score})
+                builder.object(row, name, box=box, attributes={"confidence": score, **values})
 
     def _noun(self, count: int) -> str:
         return "box" if count == 1 else "boxes"
@@ -81,5 +82,5 @@ class DetectPrediction(Prediction):
             confidence=self.scores.copy(),
             class_id=self.class_ids.copy(),
             tracker_id=None if self.track_ids is None else self.track_ids.copy(),
-            data={"class_name": np.asarray(self.class_names, dtype=str)},
+            data=self._supervision_data(),
         )

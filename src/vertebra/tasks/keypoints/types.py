@@ -72,10 +72,10 @@ class KeypointPrediction(Prediction):
         """Adds the objects with their points; those with lower scores than objects need are not labeled."""
         points = np.concatenate([self.points, np.full_like(self.points[..., :1], 2)], axis=-1).astype(np.float64)
         points[self.point_scores < min_score] = 0
-        boxes, scores = self.boxes.tolist(), self.scores.tolist()
-        for name, box, pose, score in zip(self.class_names, boxes, points, scores, strict=True):
+        columns = (self.class_names, self.boxes.tolist(), points, self.scores.tolist(), self._attribute_values())
+        for name, box, pose, score, values in zip(*columns, strict=True):
             if score >= min_score:
-                builder.object(row, name, box=box, points=pose, attributes={"confidence": score})
+                builder.object(row, name, box=box, points=pose, attributes={"confidence": score, **values})
 
     def _noun(self, count: int) -> str:
         return f"{'object' if count == 1 else 'objects'} with {len(self.spec.points)} points"
@@ -105,7 +105,7 @@ class KeypointPrediction(Prediction):
         fields = {"keypoint_confidence": self.point_scores.copy(), "detection_confidence": self.scores.copy()}
         if "keypoint_confidence" not in signature(supervision.KeyPoints).parameters:  # before supervision 0.29
             fields = {"confidence": self.point_scores.copy()}
-        data: dict[str, Any] = {"class_name": np.asarray(self.class_names, dtype=str)}
+        data: dict[str, Any] = self._supervision_data()
         if self.track_ids is not None:
             data["tracker_id"] = self.track_ids.copy()
         return supervision.KeyPoints(
