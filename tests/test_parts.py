@@ -5,6 +5,7 @@ import pytest
 
 from vertebra.errors import ConfigError, UnknownName
 from vertebra.parts import check_options, describe, find, names, options
+from vertebra.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def test_every_part_is_described_and_its_options_are_plain(kind: str) -> None:
     for name in names(kind):
         part = describe(kind, name)
         assert part.summary.endswith("."), f"{name}: a summary is a sentence"
-        assert kind != "decoder" or part.task in ("classify", "detect", "segment", "instances", "keypoints")
+        assert kind != "decoder" or part.task in TASKS
         defaults = {option.name: option.default for option in part.options}
         assert check_options(find(kind, name), defaults, name).keys() == defaults.keys()
         assert not [option.name for option in part.options if not option.meaning], f"{name}: tell what each option does"

@@ -100,7 +100,7 @@ def _expand_branch(raw: Any) -> Any:
     values, named = dict(raw), all_tasks()[raw["task"]]
     task = all_tasks()[named.on_boxes or named.name]
     values.setdefault("decoder", task.default_parts["decoder"])
-    if task_of_decoder(values["decoder"]) == task.name:
+    if named.on_boxes is not None and task_of_decoder(values["decoder"]) == task.name:
         values["task"] = task.name
     return values
 

@@ -184,7 +184,7 @@ def test_an_archive_that_is_cut_off_is_told(tmp_path: Path, cut: str) -> None:
     }
     archive.write_bytes(archive.read_bytes()[: length[cut]])
     for path in (tmp_path / "tar", archive):
-        with pytest.raises(DataError, match=r"000.tar: cut off, it has \d+ of the \d+ bytes that .*; copy it again"):
+        with pytest.raises(DataError, match=r"000.tar: cut off, it has \d+ of the \d+ bytes in .*; copy it again"):
             open_data(path, "classify", "train")
     Path(index_name(str(archive))).unlink()
     (tmp_path / "tar" / "dataset.json").unlink()
