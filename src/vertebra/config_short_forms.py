@@ -46,12 +46,12 @@ def _default_box_decoder(decoder: Any, task: str) -> str | None:
     from vertebra.parts import find
     from vertebra.tasks import get_task
 
+    box_task = get_task(task).boxes_from
+    if box_task is None:
+        return None
     name = decoder.get("name") if isinstance(decoder, Mapping) else decoder
     kind = find("decoder", name) if isinstance(name, str) else name
-    box_task = get_task(task).boxes_from
-    if getattr(kind, "needs", None) != "boxes" or box_task is None:
-        return None
-    return get_task(box_task).default_parts["decoder"]
+    return get_task(box_task).default_parts["decoder"] if getattr(kind, "needs", None) == "boxes" else None
 
 
 def _on_boxes(values: dict[str, Any], branch: dict[str, Any], source: Any, where: str) -> dict[str, Any]:

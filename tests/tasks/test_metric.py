@@ -18,7 +18,9 @@ import json, sys
 import numpy as np
 import torch
 import torch.distributed as dist
+from vertebra.annotations.run_lengths import Region
 from vertebra.tasks import TASKS
+from vertebra.tasks.instances.types import region_array
 from vertebra.tasks.detect.annotation import DetectAnnotation
 
 torch.set_num_threads(1)
@@ -56,6 +58,13 @@ def samples(name, labels):
             probabilities = draw.dirichlet(np.ones(3), index).astype(np.float32).reshape(index, 3)
             objects = DetectAnnotation(boxes, ids, crowd)
             yield task.prediction(boxes, scores, ids, probabilities, labels), task.annotation(objects, values)
+        elif name == "instances":
+            rles = [Region.of_box((5 * row, 5, 5 * row + draw.integers(8, 20), 30), (40, 60)) for row in range(index)]
+            moved = [Region.of_box((5 * row, 5, 5 * row + draw.integers(8, 20), 30), (40, 60)) for row in range(index)]
+            boxes, scores = draw.uniform(0, 30, (index, 4)).astype(np.float32), draw.random(index).astype(np.float32)
+            ids, crowd = draw.integers(0, 3, index), np.zeros(index, dtype=bool)
+            found = task.prediction(region_array(moved), boxes, scores, ids, (40, 60), labels)
+            yield found, task.annotation(tuple(rles), boxes, ids, crowd, (40, 60))
         else:
             shape = (4, 5) if not labels.multilabel else (3, 4, 5)
             high = 3 if not labels.multilabel else 2
@@ -63,7 +72,7 @@ def samples(name, labels):
 
 def compute(case):
     for name, task in TASKS.items():
-        every_options = {"detect": ({},), "keypoints": ({"points": ("p", "q")},)}
+        every_options = {"detect": ({},), "instances": ({},), "keypoints": ({"points": ("p", "q")},)}
         for options in every_options.get(name, ({"multilabel": False}, {"multilabel": True})):
             labels = task.labels(("a", "b", "c"), **options)
             every = list(samples(name, labels))
@@ -96,7 +105,7 @@ def test_all_processes_compute_what_one_would(unused_tcp_port: int) -> None:
         out, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
         found = json.loads(out.splitlines()[-1])
-        assert len(found["alone"]) == 8 and all(found["alone"].values())
+        assert len(found["alone"]) == 9 and all(found["alone"].values())
         for name, metrics in found["alone"].items():
             for case in ("one", "both"):
                 assert found[case][name] == pytest.approx(metrics), (name, case)
