@@ -21,7 +21,7 @@ from vertebra.parts import find
 from vertebra.testing.matrix import single_decoders
 from vertebra.testing.synthetic import fake_fields, fake_targets
 
-EACH_DAY, DEEPLY_EACH_DAY = 8, 2
+EACH_DAY, DEEPLY_EACH_DAY = 5, 1
 DECODERS = daily_sample(single_decoders(), EACH_DAY)
 DEEPLY = daily_sample(single_decoders(), DEEPLY_EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more

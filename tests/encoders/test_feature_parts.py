@@ -24,7 +24,7 @@ PYRAMID = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 32)))
 PATCHES = FeatureSpec((Level(32, 16), Level(32, 16)), embedding=32)  # two levels of a plain vision transformer
 DILATED = FeatureSpec((Level(8, 4), Level(12, 8), Level(24, 16), Level(32, 16)))
 Build = Callable[..., nn.Module]
-EXPORTED_EACH_DAY = 7
+EXPORTED_EACH_DAY = 4
 
 # name, class, options, incoming levels, size multiple
 PLAIN: list[tuple[str, Build, dict[str, Any], FeatureSpec, int]] = [

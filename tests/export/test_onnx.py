@@ -16,7 +16,7 @@ from vertebra.testing import check_export
 from vertebra.testing.matrix import single_decoders
 from vertebra.testing.synthetic import fake_fields
 
-EACH_DAY = 8
+EACH_DAY = 5
 
 
 @pytest.mark.parametrize("decoder", daily_sample(single_decoders(), EACH_DAY))

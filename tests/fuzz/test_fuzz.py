@@ -15,7 +15,7 @@ from fuzz_runner import FAULTS, OUTCOMES, Counts, formats, run, table
 
 from tests.daily_sample import daily_sample
 
-INPUTS, EACH_DAY = 120, 16
+INPUTS, EACH_DAY = 120, 10
 SEALED = {
     "checkpoint",
     "model_file",

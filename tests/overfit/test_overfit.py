@@ -29,7 +29,7 @@ from vertebra.testing.matrix import single_decoders
 from vertebra.training.optimizers import make_optimizer
 from vertebra.training.parameter_groups import parameter_groups
 
-EACH_DAY = 4
+EACH_DAY = 3
 WEIGHTS = "weights/mobilenet_v2_imagenet1k_torchvision_keys.safetensors"
 
 
