@@ -18,7 +18,7 @@ def restrict_scope(annotations: Annotations, names: Sequence[str], classes: Sequ
 
     Args:
         annotations: of all classes.
-        names: the classes that are annotated, in each image as far as its own scope says.
+        names: the classes that are annotated, in each image within its own scope.
         classes: further names that are no mistake: those of the model.
 
     Raises:
