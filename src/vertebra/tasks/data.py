@@ -10,10 +10,12 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
+from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
 
 if TYPE_CHECKING:
@@ -155,3 +157,43 @@ class TaskData(ABC):
         """
         empty: np.ndarray = ~self.measurable(column, ids)
         return empty.astype(np.int64)
+
+
+class ObjectData(TaskData):
+    """Objects with ``boxes`` (M, 4), ``labels`` (M,) and ``crowd`` (M,) in an annotation, and flat ``labels`` and ``crowd`` with
+    ``offsets`` in a column."""
+
+    def object_boxes(self, annotation: Any) -> np.ndarray:
+        """The boxes that do not mark a crowd."""
+        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
+        return boxes
+
+    def occurrences(self, annotation: Any, classes: int) -> np.ndarray:
+        """The number of objects of each class."""
+        counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
+        return counts
+
+    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """Images with an object of the branch's classes that is not a crowd."""
+        return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
+
+    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
+        """(n, K + 1), the objects of each class, and 1 for an image without any."""
+        return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
+
+    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
+        """The classes of the objects in each image, without crowds."""
+        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
+
+    def counted(self, annotation: Any, labels: Any) -> int:
+        """The number of objects that do not mark a crowd."""
+        return int((~annotation.crowd).sum())
+
+
+def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
+    """(n,) bool, the labeled images of a column that have at least one of these objects, (B,) bool."""
+    rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
+    has_objects = np.zeros(len(column.labeled), dtype=bool)
+    has_objects[rows[objects]] = True
+    both: np.ndarray = has_objects & column.labeled
+    return both

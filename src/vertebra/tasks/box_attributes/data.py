@@ -21,9 +21,9 @@ from vertebra.tasks.box_attributes.from_annotations import read_attribute
 from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
-from vertebra.tasks.data import TaskData
+from vertebra.tasks.data import TaskData, images_of
 from vertebra.tasks.detect.annotation import DetectAnnotation
-from vertebra.tasks.detect.data import DetectData, fake_boxes, images_of
+from vertebra.tasks.detect.data import DetectData, fake_boxes
 from vertebra.tasks.detect.labels import DetectLabels
 
 if TYPE_CHECKING:

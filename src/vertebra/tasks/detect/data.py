@@ -9,15 +9,13 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.scope import relabeled
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
-from vertebra.tasks.data import TaskData
+from vertebra.tasks.data import ObjectData
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.from_annotations import read_boxes
 from vertebra.tasks.detect.labels import DetectLabels
@@ -30,7 +28,7 @@ MIN_VISIBLE_FRACTION = 0.25
 LARGE = 16.0
 
 
-class DetectData(TaskData):
+class DetectData(ObjectData):
     """Boxes, transformed with their image."""
 
     source_kinds = frozenset({"boxes", "outlines", "points"})
@@ -58,11 +56,6 @@ class DetectData(TaskData):
         boxes, kept = clip_to_visible(mapped, canvas_map.out, box_areas(mapped))
         return visible(annotation, boxes, kept)
 
-    def object_boxes(self, annotation: DetectAnnotation) -> np.ndarray:
-        """The boxes that do not mark a crowd."""
-        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
-        return boxes
-
     def relabel(
         self, annotation: DetectAnnotation, ids: np.ndarray, source_labels: DetectLabels, labels: DetectLabels
     ) -> DetectAnnotation:
@@ -80,27 +73,6 @@ class DetectData(TaskData):
     def partly_annotated(self, column: Any) -> np.ndarray | None:
         """See `vertebra.tasks.data.TaskData`."""
         return None if column.scope is None else column.scope.partial
-
-    def occurrences(self, annotation: DetectAnnotation, classes: int) -> np.ndarray:
-        """The number of boxes of each class."""
-        counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
-        return counts
-
-    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Images with a box of the branch's classes that is not a crowd."""
-        return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
-
-    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n, K + 1), the boxes of each class, and 1 for an image without any."""
-        return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
-
-    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
-        """The classes of the objects in each image, without crowds."""
-        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
-
-    def counted(self, annotation: DetectAnnotation, labels: DetectLabels) -> int:
-        """The number of boxes that do not mark a crowd."""
-        return int((~annotation.crowd).sum())
 
     def draw(self, annotation: DetectAnnotation, labels: DetectLabels, picture: Image.Image) -> Image.Image:
         """The picture with the boxes and their classes."""
@@ -147,15 +119,6 @@ def visible(annotation: DetectAnnotation, boxes: np.ndarray, kept: np.ndarray) -
     return DetectAnnotation(
         boxes[kept], annotation.labels[kept], annotation.crowd[kept], exhaustive=annotation.exhaustive
     )
-
-
-def images_of(column: Any, objects: np.ndarray) -> np.ndarray:
-    """(n,) bool, the labeled images of a column that have at least one of these objects, (B,) bool."""
-    rows = np.repeat(np.arange(len(column.labeled)), np.diff(column.offsets))
-    has_objects = np.zeros(len(column.labeled), dtype=bool)
-    has_objects[rows[objects]] = True
-    both: np.ndarray = has_objects & column.labeled
-    return both
 
 
 def fake_boxes(classes: int, canvas: tuple[int, int], batch: int) -> tuple[Any, Any, Any]:

@@ -10,15 +10,13 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
-from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
-from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import LARGE, MIN_VISIBLE_FRACTION, fake_boxes, images_of
+from vertebra.tasks.data import ObjectData
+from vertebra.tasks.detect.data import LARGE, MIN_VISIBLE_FRACTION, fake_boxes
 from vertebra.tasks.instances.annotation import InstanceAnnotation
 from vertebra.tasks.instances.cells import TARGET_CELLS, covered_shares
 from vertebra.tasks.instances.from_annotations import read_instances
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class InstanceData(TaskData):
+class InstanceData(ObjectData):
     """Masks, transformed with their image; the boxes are those around the masks."""
 
     source_kinds = frozenset({"outlines"})
@@ -61,38 +59,12 @@ class InstanceData(TaskData):
         kept = (mapped.areas >= MIN_VISIBLE_FRACTION * whole) | (short >= LARGE)
         return replace(mapped, labels=annotation.labels[rows]).take(kept)
 
-    def object_boxes(self, annotation: InstanceAnnotation) -> np.ndarray:
-        """The boxes that do not mark a crowd."""
-        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
-        return boxes
-
     def relabel(
         self, annotation: InstanceAnnotation, ids: np.ndarray, source_labels: InstanceLabels, labels: InstanceLabels
     ) -> InstanceAnnotation:
         """Objects of the branch's classes with their new ids."""
         changed = ids[annotation.labels]
         return replace(annotation, labels=changed).take(changed >= 0)
-
-    def occurrences(self, annotation: InstanceAnnotation, classes: int) -> np.ndarray:
-        """The number of objects of each class."""
-        counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
-        return counts
-
-    def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """Images with an object of the branch's classes that is not a crowd."""
-        return images_of(column, ~column.crowd & (ids[column.labels] >= 0))
-
-    def strata(self, column: Any, ids: np.ndarray) -> np.ndarray:
-        """(n, K + 1), the objects of each class, and 1 for an image without any."""
-        return class_counts(column, ~column.crowd & (ids[column.labels] >= 0), len(ids))
-
-    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
-        """The classes of the objects in each image, without crowds."""
-        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
-
-    def counted(self, annotation: InstanceAnnotation, labels: InstanceLabels) -> int:
-        """The number of objects that do not mark a crowd."""
-        return int((~annotation.crowd).sum())
 
     def draw(self, annotation: InstanceAnnotation, labels: InstanceLabels, picture: Image.Image) -> Image.Image:
         """The picture with the masks and their classes."""

@@ -10,15 +10,14 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.annotations.ranges import classes_of_objects
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.class_counts import class_counts
 from vertebra.tasks.column import Column
-from vertebra.tasks.data import TaskData
-from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes, images_of
+from vertebra.tasks.data import ObjectData, images_of
+from vertebra.tasks.detect.data import box_areas, clip_to_visible, fake_boxes
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation, clear_points_outside
 from vertebra.tasks.keypoints.from_annotations import read_points
 from vertebra.tasks.keypoints.labels import KeypointLabels
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class KeypointData(TaskData):
+class KeypointData(ObjectData):
     """Points and boxes, transformed with their image; mirroring exchanges left and right points."""
 
     source_kinds = frozenset({"points"})
@@ -60,11 +59,6 @@ class KeypointData(TaskData):
             on_canvas = replace(on_canvas, points=on_canvas.points[:, labels.mirrored])
         return on_canvas
 
-    def object_boxes(self, annotation: KeypointAnnotation) -> np.ndarray:
-        """The boxes that do not mark a crowd."""
-        boxes: np.ndarray = annotation.boxes[~annotation.crowd]
-        return boxes
-
     def relabel(
         self, annotation: KeypointAnnotation, ids: np.ndarray, source_labels: KeypointLabels, labels: KeypointLabels
     ) -> KeypointAnnotation:
@@ -76,11 +70,6 @@ class KeypointData(TaskData):
         changed = ids[annotation.labels]
         return replace(annotation, points=points, labels=changed).take(changed >= 0)
 
-    def occurrences(self, annotation: KeypointAnnotation, classes: int) -> np.ndarray:
-        """The number of objects of each class."""
-        counts: np.ndarray = np.bincount(annotation.labels, minlength=classes)
-        return counts
-
     def measurable(self, column: Any, ids: np.ndarray) -> np.ndarray:
         """Images with an object of the branch's classes that is not a crowd and has a labeled point."""
         labeled = (column.points[..., 2] > 0).any(axis=1)
@@ -90,10 +79,6 @@ class KeypointData(TaskData):
         """(n, K + 1), the objects of each class with a labeled point, and 1 for an image without any."""
         labeled = (column.points[..., 2] > 0).any(axis=1)
         return class_counts(column, ~column.crowd & labeled & (ids[column.labels] >= 0), len(ids))
-
-    def class_presence(self, column: Any, class_count: int) -> np.ndarray | None:
-        """The classes of the objects in each image, without crowds."""
-        return classes_of_objects(column.offsets, column.labels, ~column.crowd, class_count)
 
     def counted(self, annotation: KeypointAnnotation, labels: KeypointLabels) -> int:
         """The number of objects with a labeled point that do not mark a crowd."""
