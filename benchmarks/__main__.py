@@ -29,6 +29,7 @@ BENCHMARKS = (
     "mirroring",
     "opening",
     "tracking",
+    "mask_decoders",
 )
 WITH_DATA = (
     "decoders",

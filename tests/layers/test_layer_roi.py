@@ -7,7 +7,14 @@ import torch
 
 from vertebra.errors import IncompatiblePartsError
 from vertebra.features import FeatureSpec, Level
-from vertebra.layers.roi import FusedLevels, list_areas, listed_features, region_features, summed_features
+from vertebra.layers.roi import (
+    FusedLevels,
+    list_areas,
+    listed_features,
+    region_features,
+    sampled_features,
+    summed_features,
+)
 
 
 def coordinate_map(height: int, width: int, stride: int) -> torch.Tensor:
@@ -28,6 +35,20 @@ def test_cells_hold_the_coordinates_of_their_middles(stride: int) -> None:
     torch.testing.assert_close(found[0, 0], (12.0 + 4 * torch.arange(6)).expand(4, 6))
     torch.testing.assert_close(found[0, 1], (16.0 + 8 * torch.arange(4))[:, None].expand(4, 6))
     torch.testing.assert_close(found[1, 0, 0], 40.5 + torch.arange(6.0))
+    torch.testing.assert_close(found[2:], found[:2] + 1000)
+
+
+def test_points_are_the_centers_of_cells() -> None:
+    maps = coordinate_map(16, 24, 4).repeat(2, 1, 1, 1)
+    maps[1] += 1000
+    areas = torch.tensor([[[10.0, 12, 34, 44], [-8, 20, 8, 24]]]).repeat(2, 1, 1)
+    found = sampled_features(maps, 4, areas, 4)
+    assert found.shape == (4, 2, 4, 4)
+    torch.testing.assert_close(found[0, 0], (13.0 + 6 * torch.arange(4)).expand(4, 4))
+    torch.testing.assert_close(found[0, 1], (16.0 + 8 * torch.arange(4))[:, None].expand(4, 4))
+    torch.testing.assert_close(
+        found[1, 0, 0], torch.tensor([2.0, 2, 2, 6])
+    )  # beside the map: its edge, the first cell's center
     torch.testing.assert_close(found[2:], found[:2] + 1000)
 
 

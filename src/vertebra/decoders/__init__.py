@@ -15,6 +15,7 @@ from vertebra.decoders.detect.ssd import SSD
 from vertebra.decoders.detect.ssdlite import SSDLite
 from vertebra.decoders.detect.tood import TOOD
 from vertebra.decoders.detect.yolox import YOLOX
+from vertebra.decoders.instances.condinst import CondInst
 from vertebra.decoders.instances.mask_rcnn import MaskRCNN
 from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression
@@ -34,6 +35,7 @@ from vertebra.decoders.segment.upsample import Upsample
 
 DECODERS: dict[str, type[AnyDecoder]] = {
     "attention_pool": AttentionPool,
+    "condinst": CondInst,
     "deeplabv3": DeepLabV3,
     "deeplabv3plus": DeepLabV3Plus,
     "detr": DETR,

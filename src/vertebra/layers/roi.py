@@ -53,6 +53,31 @@ def listed_features(
     return features
 
 
+def sampled_features(maps: Tensor, stride: int, areas: Tensor, cells: int) -> Tensor:
+    """The features of a map interpolated at one point a cell, the center, of rectangles that are divided into equal cells.
+
+    Many times as fast as `region_features` where there are many cells. A point outside the map has the value at the map's edge.
+
+    Args:
+        maps: (N, C, h, w).
+        stride: pixels per cell of the map.
+        areas: (N, R, 4) xyxy in canvas pixels.
+        cells: along each side of a rectangle.
+
+    Returns:
+        (N * R, C, cells, cells) float32, image by image.
+    """
+    batch, count = areas.shape[:2]
+    shares = (torch.arange(cells, device=areas.device) + 0.5) / cells
+    corner, size = areas.float()[..., None, :2], (areas[..., 2:] - areas[..., :2]).float()[..., None, :]
+    x, y = ((corner + shares[:, None] * size) * (2 / stride)).unbind(dim=-1)  # (N, R, cells), in half cells of the map
+    x, y = x / maps.shape[-1] - 1, y / maps.shape[-2] - 1
+    shape = (batch, count, cells, cells)
+    points = torch.stack([x[:, :, None].expand(shape), y[..., None].expand(shape)], dim=-1).flatten(1, 2)
+    features = F.grid_sample(maps.float(), points, padding_mode="border", align_corners=False)
+    return features.unflatten(2, (count, cells)).transpose(1, 2).flatten(0, 1)
+
+
 def summed_features(
     maps: Sequence[Tensor],
     strides: Sequence[int],

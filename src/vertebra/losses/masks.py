@@ -35,3 +35,23 @@ def soft_mask_term(
     entropy = F.binary_cross_entropy_with_logits(teacher.float(), expected, reduction="none").mean(dim=(-2, -1))
     term = mask_term(logits, expected, known)
     return LossTerm(term.sum - torch.where(known, entropy, 0).sum(), term.count)
+
+
+def dice_term(
+    logits: Float[Tensor, "n d s s"], shares: Float[Tensor, "n d s s"], known: Bool[Tensor, "n d"]
+) -> LossTerm:
+    """One minus the Dice coefficient of each mask with the shares of its cells.
+
+    Milletari et al., V-Net, 3DV 2016, arXiv 1606.04797; with squares in the denominator, it is 0 exactly where probabilities equal
+    shares.
+
+    Args:
+        logits: (N, D, S, S) of the objects' classes.
+        shares: (N, D, S, S) in 0..1.
+        known: (N, D) bool, which objects count.
+    """
+    masks = logits.float().sigmoid()
+    overlap = (masks * shares).sum(dim=(-2, -1))
+    total = (masks.square() + shares.square()).sum(dim=(-2, -1))
+    error = 1 - 2 * overlap / total.clamp(min=1e-6)
+    return LossTerm(torch.where(known, error, 0).sum(), known.sum().float())
