@@ -46,6 +46,7 @@ PAGES = [
         "docs/data.md",
         "docs/figures.md",
         "docs/importing.md",
+        "docs/instances.md",
         "docs/deployment.md",
         "docs/promises.md",
         "docs/predictions.md",

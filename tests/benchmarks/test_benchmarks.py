@@ -27,6 +27,7 @@ from benchmarks import (  # noqa: E402
     inference,
     label_scope,
     loading,
+    mask_decoders,
     memory,
     mirroring,
     multitask,
@@ -332,6 +333,13 @@ def test_prediction_overhead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spent["preparation, not compared"] > 0 < spent["preparation"]
     first = report.table([row], prediction_overhead.columns()).splitlines()[0]
     assert first.startswith("| work | noticing changes | predict without the model | whole prediction |")
+
+
+def test_decoders_of_masks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_decoders, "OBJECTS", (2, 4))
+    rows = mask_decoders.compare("test_resnet", (64, 64), repeats=1)
+    assert [row["name"] for row in rows] == ["mask_rcnn", "condinst"]
+    assert all(set(row["branch"]) == {"2", "4"} and row["model"]["median"] > 0 for row in rows)
 
 
 def test_waiting_threads(monkeypatch: pytest.MonkeyPatch) -> None:
