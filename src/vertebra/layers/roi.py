@@ -75,7 +75,7 @@ def sampled_features(maps: Tensor, stride: int, areas: Tensor, cells: int) -> Te
     shape = (batch, count, cells, cells)
     points = torch.stack([x[:, :, None].expand(shape), y[..., None].expand(shape)], dim=-1).flatten(1, 2)
     features = F.grid_sample(maps.float(), points, padding_mode="border", align_corners=False)
-    return features.unflatten(2, (count, cells)).transpose(1, 2).flatten(0, 1)
+    return features.reshape(batch, maps.shape[1], count, cells, cells).transpose(1, 2).flatten(0, 1)
 
 
 def summed_features(

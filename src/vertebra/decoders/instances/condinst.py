@@ -152,6 +152,7 @@ def filtered(cells: Tensor, filters: list[Tensor]) -> Tensor:
     position = torch.stack(torch.meshgrid(at, at, indexing="xy")).flatten(1)
     values = torch.cat([cells.flatten(2), position.expand(count, 2, size * size)], dim=1)
     for layer in range(LAYERS):
-        weights, biases = filters[2 * layer].unflatten(1, (-1, values.shape[1])), filters[2 * layer + 1]
+        biases = filters[2 * layer + 1]
+        weights = filters[2 * layer].reshape(count, biases.shape[1], -1)
         values = torch.baddbmm(biases[..., None], weights, F.relu(values) if layer else values)
     return values[:, 0]
