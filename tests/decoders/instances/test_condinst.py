@@ -107,8 +107,8 @@ def test_a_file_has_the_same_masks(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = vertebra.create_model(
         "test_resnet",
-        neck={"name": "fpn", "channels": 32},
-        decoder={"name": "condinst", "convs": 1},
+        neck={"name": "fpn", "channels": 16, "extra_levels": 0},
+        decoder={"name": "condinst", "channels": 16, "convs": 1},
         boxes_from={"name": "fcos", "postprocess": {"max_detections": 8, "score_threshold": 0.0}},
         classes=["a", "b"],
         image_size=64,
