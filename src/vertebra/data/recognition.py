@@ -10,6 +10,7 @@ from pathlib import Path
 from vertebra.data.readers import Reader, all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import walk
+from vertebra.data.readers.known_layouts import known_layout
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 from vertebra.tasks import get_task
@@ -49,6 +50,9 @@ def unknown_format(folder: Path, task: str | None, able: Sequence[str]) -> DataE
         task: None for any.
         able: the formats with labels for it.
     """
+    known = known_layout(folder)
+    if known:
+        return DataError(f"{folder}: {known}. {LIST}")
     reasons = _refusals(folder, able)
     other = next((name for name, reader in all_readers().items() if task and reader.looks_like(folder)), None)
     if other is None:

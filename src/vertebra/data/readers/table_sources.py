@@ -124,7 +124,15 @@ def built(builder: AnnotationBuilder, images: Sequence[str], split: str | None, 
     unnamed = not_named(builder.root, images)
     if unnamed:
         builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
-    annotations = builder.build()
+    return of_split(builder.build(), split, path)
+
+
+def of_split(annotations: Annotations, split: str | None, path: Path) -> Annotations:
+    """The annotations of a split, with a note about images of none; None for all.
+
+    Raises:
+        DataError: there is no image of the split.
+    """
     if split is None or annotations.splits is None:
         return annotations
     stray = annotations.names(np.flatnonzero(annotations.splits < 0))
