@@ -40,6 +40,7 @@ NO_CLASSES = frozenset(
 """Names that no class has, whatever the folders beside it are called."""
 OF_IMAGES = frozenset({"image", "img", "rgb"})
 OF_ANNOTATIONS = frozenset({"annotation", "label", "mask", "groundtruth", "gt", "segmentation"})
+PARTS = frozenset({"batch", "part", "patch", "chunk", "shard", "subset"})
 SIDECARS = (".xml", ".json", ".txt", ".pts", ".mat")
 SAMPLED_FOLDERS = 50
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
@@ -68,6 +69,7 @@ def no_classes(path: Path) -> str:
         return f"its only folder {names[0]} is no class; the classes may be in {inside}"
     inner = [below for folder in folders for below in folders_in(folder)]
     deeper = bool(inner) and all(_kind(below.name) for below in inner)
+    deeper = deeper and (len(inner) > len(folders) or any(folders_in(below) for below in inner))
     if deeper and not any(has_direct_image(folder) for folder in folders):
         return f"the classes lie deeper than in its folders {shorten(names)}{_meant(inner)}"
     return ""
@@ -81,8 +83,8 @@ def doubts(path: Path) -> str:
     folders = [folder for folder in class_folders(class_root(path)) if has_image(folder)]
     names = sorted({folder.name for folder in folders})
     kinds = [_kind(name) for name in names]
-    numbered = {re.sub(r"[\W\d_]+", "", name) for name in names}
-    parts = len(names) > 1 and len(numbered) == 1 and "images" in kinds
+    numbered = {re.sub(r"[\W\d_]+", "", name).lower() for name in names}
+    parts = len(names) > 1 and len(numbered) == 1 and ("images" in kinds or numbered <= PARTS)
     text = ""
     if any(folded_word(name) in NO_CLASSES for name in names) or (all(kinds) and len(set(kinds)) > 1) or parts:
         text = f"its folders {shorten(names)} are hardly classes{_meant(folders)}"

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
+SAMPLED_LABELS = 10  # text files that show whether they are YOLO's
 SETTLED = 2_000_000_000  # nanoseconds without a change after which a folder's listing is kept
 Item = TypeVar("Item", bound=Hashable)
 
@@ -160,7 +162,18 @@ def is_image(name: str) -> bool:
 def has_yolo_labels(path: Path) -> bool:
     """Whether a folder has YOLO's text labels."""
     labels = path / "labels"
-    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
+    files = islice(labels.rglob("*.txt"), SAMPLED_LABELS) if labels.is_dir() else ()
+    return any(map(_is_numeric, files))
+
+
+def _is_numeric(file: Path) -> bool:
+    """Whether the first line of a text file is numbers alone, or the file is empty."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            list(map(float, opened.readline(4096).split()))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def file_names(path: Path) -> list[str]:

@@ -8,6 +8,7 @@ format is named: a single one, one beside annotations of its images' names, part
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -30,11 +31,14 @@ from vertebra.data.readers.class_folder_layout import (
 from vertebra.data.readers.files import folders_in, has_yolo_labels, images_below, is_image, lines_of, listing, walk
 from vertebra.data.readers.flat_splits import Labeled, flat_splits
 from vertebra.data.readers.name_lists import FileNames, read_names
-from vertebra.data.readers.split_lists import list_files
+from vertebra.data.readers.split_lists import NUMBERED_LISTS, list_files, numbered_splits
 from vertebra.data.readers.table_sources import of_split
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 LIST_FOLDERS = (".", "meta", "splits", "lists", "annotations")
+UNREAD = (".mat", ".json", ".txt")  # files that may hold lists or annotations
+ABOUT = "readme|licen|requirement|classes|images.txt|train_test_split"
 SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
@@ -61,7 +65,7 @@ class ImageFolderReader(AnnotationReader):
         root = class_root(path)
         parts = folders_of_splits(root)
         if not parts:
-            return tuple(list_files(path, LIST_FOLDERS))
+            return tuple(list_files(path, LIST_FOLDERS)) or tuple(sorted(set(numbered_splits(path).values())))
         return tuple(dict.fromkeys([*parts, *flat_splits(path, flat_folders(root, parts), _names_in(parts), [])]))
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
@@ -84,6 +88,7 @@ class ImageFolderReader(AnnotationReader):
             builder.category(Category(name))
         flat = flat_splits(path, flat_folders(root, parts), names, builder.notes) if parts else {}
         lists = {} if parts else list_files(path, LIST_FOLDERS)
+        numbered = {} if parts or lists else numbered_splits(path)
         skipped: dict[str, int] = {}
         codes: dict[str, int] = {}
         for part, folder in {**parts, **dict.fromkeys(flat, root)}.items() if parts else [("", root)]:
@@ -94,18 +99,21 @@ class ImageFolderReader(AnnotationReader):
                 raise DataError(f"{folder}: no image in its class folders {', '.join(files)}")
             builder.notes += [] if part in flat else _about(folder, listed)
             codes |= _listed_codes(path, root, files, lists, builder.notes) if lists else {}
+            codes |= {(root / name).relative_to(path).as_posix(): SPLITS.index(of) for name, of in numbered.items()}
             for name, images in files.items():
                 if listed[name] < 0:
                     skipped[name] = skipped.get(name, 0) + len(images)
                     continue
                 for image in images:
                     file = image.relative_to(path).as_posix()
-                    code = codes.get(file, -1) if lists else SPLITS.index(part) if part else -1
+                    code = SPLITS.index(part) if part else codes.get(file, -1)
                     builder.label(builder.image(file, split=code), name)
         builder.notes[:0] = left_out(skipped, "image")
         builder.notes += [*_entered(root, parts), *(_loose(root) if parts else []), *_unread(path, root)]
+        if numbered:
+            builder.notes.append(Note.of("split", "of the images", "taken from a list", [NUMBERED_LISTS[1]]))
         annotations = builder.build()
-        return of_split(annotations, split, path) if lists else annotations
+        return of_split(annotations, split, path) if codes else annotations
 
 
 def _names_in(parts: Mapping[str, Path]) -> list[str]:
@@ -147,14 +155,15 @@ def _listed_codes(
 def _about(folder: Path, listed: Mapping[str, int]) -> list[Note]:
     """Notes about what is in the class folders of a split besides images, and beside them."""
     inner = [below for below in folders_in(folder) if listed[below.name] >= 0]
-    deep = [below.name for below in inner if not has_direct_image(below) and folders_in(below)]
+    deep = [below.name for below in inner if not has_direct_image(below) and len(folders_in(below)) > 1]
     notes = [Note.of("class folder", "with images in folders below only", "taken as one class", deep)] if deep else []
     return [*notes, *_not_images(inner), *_loose(folder)]
 
 
 def _unread(path: Path, root: Path) -> list[Note]:
     """A note about files that may hold lists or annotations, and a folder that was entered."""
-    names = [name for top in dict.fromkeys((path, root)) for name in listing(top).with_suffixes(".mat", ".json")]
+    beside = [name for top in dict.fromkeys((path, root)) for name in listing(top).with_suffixes(*UNREAD)]
+    names = [name for name in beside if not re.search(ABOUT, name.lower()) and not split_of(Path(name).stem)]
     notes = [Note.of("file", "beside the class folders", "not read", names)] if names else []
     which = "of images, with the class folders in it,"
     return [*notes, Note.of("folder", which, "entered", [root.name])] if root != path else notes
