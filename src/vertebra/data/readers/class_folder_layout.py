@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 from vertebra.annotations.class_names import shorten
@@ -13,13 +13,14 @@ from vertebra.data.readers.files import (
     any_below,
     files_below,
     folded_word,
+    folder_kind,
     folders_in,
     is_image,
     listing,
     walk,
 )
 from vertebra.data.readers.known_layouts import known_layout
-from vertebra.data.readers.mask_files import BESIDE
+from vertebra.data.readers.mask_files import BESIDE, ENDINGS
 from vertebra.data.splits import split_of
 
 IMAGE_WORDS = frozenset(
@@ -38,13 +39,10 @@ NO_CLASSES = frozenset(
     map(folded_word, ("images", "imgs", "JPEGImages", "PNGImages", "annotations", "jpg", "jpeg", "png", "rgb", "tif"))
 )
 """Names that no class has, whatever the folders beside it are called."""
-OF_IMAGES = frozenset({"image", "img", "rgb"})
-OF_ANNOTATIONS = frozenset({"annotation", "label", "mask", "groundtruth", "gt", "segmentation"})
 PARTS = frozenset({"batch", "part", "patch", "chunk", "shard", "subset"})
 SIDECARS = (".xml", ".json", ".txt", ".pts", ".mat")
 SAMPLED_FOLDERS = 50
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
-_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def no_classes(path: Path) -> str:
@@ -68,7 +66,7 @@ def no_classes(path: Path) -> str:
     if inside and len(names) == 1:
         return f"its only folder {names[0]} is no class; the classes may be in {inside}"
     inner = [below for folder in folders for below in folders_in(folder)]
-    deeper = bool(inner) and all(_kind(below.name) for below in inner)
+    deeper = bool(inner) and all(folder_kind(below.name) for below in inner)
     deeper = deeper and (len(inner) > len(folders) or any(folders_in(below) for below in inner))
     if deeper and not any(has_direct_image(folder) for folder in folders):
         return f"the classes lie deeper than in its folders {shorten(names)}{_meant(inner)}"
@@ -82,7 +80,7 @@ def doubts(path: Path) -> str:
         return known
     folders = [folder for folder in class_folders(class_root(path)) if has_image(folder)]
     names = sorted({folder.name for folder in folders})
-    kinds = [_kind(name) for name in names]
+    kinds = [folder_kind(name) for name in names]
     numbered = {re.sub(r"[\W\d_]+", "", name).lower() for name in names}
     parts = len(names) > 1 and len(numbered) == 1 and ("images" in kinds or numbered <= PARTS)
     text = ""
@@ -91,26 +89,25 @@ def doubts(path: Path) -> str:
     elif len(names) == 1 and not any(map(_is_empty, class_folders(class_root(path)))):
         text = f"its only class folder is {names[0]}, so there is nothing to tell apart{_meant(folders)}"
     elif sidecar := _sidecar(path):
-        text = f"annotations such as {sidecar} lie beside its images, in a format that is not read"
+        text = f"annotations such as {sidecar} lie beside its images, which are not read"
     return f"{text}; with format: image_folder its folders are read as classes" if text else ""
 
 
-def _kind(name: str) -> str:
-    """Whether a folder's name has a word for images or for annotations; "" for other names, and those with both."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    folded = {folded_word(word) for word in (*words, *map("".join, pairwise(words)))}
-    kinds = [kind for kind, known in (("images", OF_IMAGES), ("annotations", OF_ANNOTATIONS)) if folded & known]
-    return kinds[0] if len(kinds) == 1 else ""
-
-
 def _sidecar(path: Path) -> str:
-    """A file with annotations of the name of an image, in the first folders of a data set; "" if there is none."""
+    """A file with annotations, or a mask, of the name of an image, in the first folders of a data set; "" if there is none."""
     stems: set[str] = set()
     sidecars: dict[str, str] = {}
     for folder, _, _ in islice(walk(path), SAMPLED_FOLDERS):
         names = listing(folder)
         sidecars |= {name.rpartition(".")[0]: name for name in names.with_suffixes(*SIDECARS)}
-        stems.update(name.rpartition(".")[0] for name in names.files if is_image(name))
+        of_images = {name.rpartition(".")[0]: name for name in names.files if is_image(name)}
+        stems.update(of_images)
+        sidecars |= {
+            stem.removesuffix(ending): name
+            for stem, name in of_images.items()
+            for ending in ENDINGS
+            if ending and stem.endswith(ending) and stem.removesuffix(ending) in of_images
+        }
     return next((sidecars[stem] for stem in sorted(sidecars) if stem in stems), "")
 
 

@@ -19,6 +19,7 @@ SNIFFED = 4096  # bytes of a JSON file
 BOXES = "write a table with the columns image, xmin, ymin, xmax, ymax, class"
 POINTS = "write a table with the columns image, nose_x, nose_y …"
 LABELS = "write a table with the columns image, label, split"
+MASKS = "its masks number the objects; save each object as a mask, images/1.png and masks/1_01.png, masks/1_02.png"
 EXPORT = "export it as COCO, or write a table with the columns image, xmin, ymin, xmax, ymax, class"
 ARRAYS = "its images are packed in arrays; save each as a file in a folder of its class"
 
@@ -46,7 +47,7 @@ LAYOUTS = (
     KnownLayout("BDD100K", ("bdd100k_labels_images_*.json",), BOXES),
     KnownLayout("DOTA", ("labeltxt*",), BOXES),
     KnownLayout("MOTChallenge", ("seqinfo.ini",), BOXES),
-    KnownLayout("Penn-Fudan", ("pedmasks",), "rename PNGImages to images and PedMasks to masks"),
+    KnownLayout("Penn-Fudan", ("pedmasks",), MASKS),
     KnownLayout("MPII Human Pose", ("mpii_human_pose_v1*",), POINTS),
     KnownLayout("WFLW", ("list_98pt_*",), POINTS),
     KnownLayout("300-W and similar sets", ("*.pts",), POINTS),

@@ -17,7 +17,7 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.celeba import celeba_splits, celeba_table
+from vertebra.data.readers.celeba import celeba_table, published_splits
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
@@ -62,6 +62,11 @@ class LandmarkReader(AnnotationReader):
             return bool(_sources(path, head=True))
         except DataError:
             return False
+
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """Points, and boxes where a table has their columns."""
+        boxes = any(source.roles.box for source in _sources(path, head=True))
+        return self.holds if boxes else frozenset({"points"})
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables, a column, or a published list name."""
@@ -165,7 +170,7 @@ def _splits(source: ImageTable, notes: list[Note]) -> list[str]:
     if any(splits) or source.split:
         return [split or source.split for split in splits]
     names = [cell_text(cell) for cell in source.table.columns[source.roles.image]]
-    return celeba_splits(source.table.file, names, notes) or splits
+    return published_splits(source.table.file, names, notes) or splits
 
 
 def _classes(source: ImageTable, default: str) -> list[str]:

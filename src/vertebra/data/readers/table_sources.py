@@ -94,7 +94,7 @@ def image_tables(
         if table is not None and described is not None:
             roles, points = described
             sources.append(ImageTable(table, roles, split, search, points))
-        else:
+        elif table is not None:
             others.append(file.name)
     if damaged and not sources:
         raise next(iter(damaged.values()))
