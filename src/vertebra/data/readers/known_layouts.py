@@ -18,6 +18,7 @@ MAX_NAMES = 2000  # of a folder
 SNIFFED = 4096  # bytes of a JSON file
 BOXES = "write a table with the columns image, xmin, ymin, xmax, ymax, class"
 POINTS = "write a table with the columns image, nose_x, nose_y …"
+MPII = "add the JSON files annot/train.json and annot/valid.json that are made of them"
 LABELS = "write a table with the columns image, label, split"
 MASKS = "its masks number the objects; save each object as a mask, images/1.png and masks/1_01.png, masks/1_02.png"
 EXPORT = "export it as COCO, or write a table with the columns image, xmin, ymin, xmax, ymax, class"
@@ -39,18 +40,10 @@ class KnownLayout(NamedTuple):
 
 
 LAYOUTS = (
-    KnownLayout("KITTI", ("label_2",), BOXES),
-    KnownLayout("WIDER FACE", ("wider_face_*_bbx_gt.txt",), BOXES),
-    KnownLayout("VisDrone", ("visdrone*-det-*",), BOXES),
-    KnownLayout("CrowdHuman", ("annotation_*.odgt",), BOXES),
-    KnownLayout("BDD100K", ("det_20",), BOXES),
-    KnownLayout("BDD100K", ("bdd100k_labels_images_*.json",), BOXES),
     KnownLayout("DOTA", ("labeltxt*",), BOXES),
     KnownLayout("MOTChallenge", ("seqinfo.ini",), BOXES),
     KnownLayout("Penn-Fudan", ("pedmasks",), MASKS),
-    KnownLayout("MPII Human Pose", ("mpii_human_pose_v1*",), POINTS),
-    KnownLayout("WFLW", ("list_98pt_*",), POINTS),
-    KnownLayout("300-W and similar sets", ("*.pts",), POINTS),
+    KnownLayout("MPII Human Pose", ("mpii_human_pose_v1*",), MPII),
     KnownLayout("FreiHAND", ("training_xyz.json",), POINTS),
     KnownLayout("Stanford Cars", ("cars_train_annos.mat",), LABELS),
     KnownLayout("Oxford Flowers 102", ("imagelabels.mat", "setid.mat"), LABELS),

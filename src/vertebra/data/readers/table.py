@@ -23,6 +23,7 @@ from vertebra.data.readers.celeba import celeba_table, published_splits
 from vertebra.data.readers.class_folder_layout import folders_of_splits
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
+from vertebra.data.readers.published_tables import is_published, published_files, published_table
 from vertebra.data.readers.split_lists import is_split_list, label_list
 from vertebra.data.readers.table_attributes import attribute_columns, attributes_per_box
 from vertebra.data.readers.table_boxes import (
@@ -131,10 +132,13 @@ def _sources(
     def describe(table: Table, search: ImageSearch) -> Described | None:
         if {normal_name(name) for name in table.names or ()} & NOT_TABLES or has_points(table):
             return None
-        roles = find_roles(table, search.are_images, columns)
+        published = is_published(table.file)
+        roles = find_roles(table, (lambda names: True) if published else search.are_images, columns)
         return None if roles is None else (roles, None)
 
     def read(file: Path) -> Table | None:
+        if is_published(file):
+            return published_table(file, head)
         if file.suffix.lower() == ".txt":
             return celeba_table(file, head) or label_list(file, head)
         return divided_names(read_table(file, head=head))
@@ -149,7 +153,7 @@ def _files(path: Path) -> list[Path]:
         of_labels = name.endswith(".txt") and (path.is_file() or "_attr_" in name or (lists and is_split_list(name)))
         return of_labels or (name.endswith(SUFFIXES) and (path.is_file() or not _is_other(name)))
 
-    return table_files(path, is_table)
+    return [*published_files(path, points=False), *table_files(path, is_table)]
 
 
 def _is_other(name: str) -> bool:
