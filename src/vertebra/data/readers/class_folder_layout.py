@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -42,6 +42,7 @@ NO_CLASSES = frozenset(
 PARTS = frozenset({"batch", "part", "patch", "chunk", "shard", "subset"})
 SIDECARS = (".xml", ".json", ".txt", ".pts", ".mat")
 SAMPLED_FOLDERS = 50
+_NUMBER = re.compile(r"[_ -]\d+$")
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
 
@@ -86,7 +87,7 @@ def doubts(path: Path) -> str:
     text = ""
     if any(folded_word(name) in NO_CLASSES for name in names) or (all(kinds) and len(set(kinds)) > 1) or parts:
         text = f"its folders {shorten(names)} are hardly classes{_meant(folders)}"
-    elif len(names) == 1 and not any(map(_is_empty, class_folders(class_root(path)))):
+    elif len(names) == 1 and (any(kinds) or not any(map(has_direct_image, folders))):
         text = f"its only class folder is {names[0]}, so there is nothing to tell apart{_meant(folders)}"
     elif sidecar := _sidecar(path):
         text = f"annotations such as {sidecar} lie beside its images, which are not read"
@@ -94,21 +95,26 @@ def doubts(path: Path) -> str:
 
 
 def _sidecar(path: Path) -> str:
-    """A file with annotations, or a mask, of the name of an image, in the first folders of a data set; "" if there is none."""
+    """A file with annotations of the name of an image, in the first folders of a data set; "" if there is none."""
     stems: set[str] = set()
     sidecars: dict[str, str] = {}
     for folder, _, _ in islice(walk(path), SAMPLED_FOLDERS):
         names = listing(folder)
         sidecars |= {name.rpartition(".")[0]: name for name in names.with_suffixes(*SIDECARS)}
-        of_images = {name.rpartition(".")[0]: name for name in names.files if is_image(name)}
-        stems.update(of_images)
-        sidecars |= {
-            stem.removesuffix(ending): name
-            for stem, name in of_images.items()
-            for ending in ENDINGS
-            if ending and stem.endswith(ending) and stem.removesuffix(ending) in of_images
-        }
+        stems.update(name.rpartition(".")[0] for name in names.files if is_image(name))
     return next((sidecars[stem] for stem in sorted(sidecars) if stem in stems), "")
+
+
+def masks_among(images: Sequence[Path]) -> set[Path]:
+    """The images that are masks of others by their names: ``1_mask.png`` and ``1_mask_2.png`` beside ``1.png``."""
+    stems = {image.with_suffix("") for image in images}
+    masks: set[Path] = set()
+    for image in images:
+        shorter = {image.stem, _NUMBER.sub("", image.stem)}
+        bare = {stem.removesuffix(end) for stem in shorter for end in ENDINGS if end and stem.endswith(end)}
+        if any(stem and image.with_name(stem) in stems for stem in bare):
+            masks.add(image)
+    return masks
 
 
 def class_root(path: Path) -> Path:
@@ -179,7 +185,3 @@ def _meant(folders: list[Path]) -> str:
     """The path that was probably meant: a folder of images with class folders inside."""
     deeper = next((folder for folder in folders if any(has_image(below) for below in folders_in(folder))), None)
     return f"; if its folders are the classes, name {deeper}" if deeper is not None else ""
-
-
-def _is_empty(folder: Path) -> bool:
-    return not any_below(folder, lambda name: True)

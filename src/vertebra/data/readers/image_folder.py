@@ -26,6 +26,7 @@ from vertebra.data.readers.class_folder_layout import (
     folders_of_splits,
     has_direct_image,
     has_image,
+    masks_among,
     no_classes,
 )
 from vertebra.data.readers.files import folders_in, has_yolo_labels, images_below, is_image, lines_of, listing, walk
@@ -100,11 +101,15 @@ class ImageFolderReader(AnnotationReader):
             builder.notes += [] if part in flat else _about(folder, listed)
             codes |= _listed_codes(path, root, files, lists, builder.notes) if lists else {}
             codes |= {(root / name).relative_to(path).as_posix(): SPLITS.index(of) for name, of in numbered.items()}
+            masks = masks_among([image for images in files.values() for image in images])
+            if masks:
+                names_of_masks = sorted(mask.name for mask in masks)
+                builder.notes.append(Note.of("mask", "beside an image of its name", "left out", names_of_masks))
             for name, images in files.items():
                 if listed[name] < 0:
                     skipped[name] = skipped.get(name, 0) + len(images)
                     continue
-                for image in images:
+                for image in [image for image in images if image not in masks]:
                     file = image.relative_to(path).as_posix()
                     code = SPLITS.index(part) if part else codes.get(file, -1)
                     builder.label(builder.image(file, split=code), name)

@@ -54,6 +54,7 @@ IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_RGB", "_sat", "_trainin
 LIST_FOLDERS = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets", "annotations")
 MATCHED = 0.5  # least share of the images of a folder that have a mask beside them
 
+_NO_MASKS = re.compile("panoptic|instance")  # masks that number objects
 _VERSION = re.compile(r"v\d+(\.\d+)*")
 
 
@@ -125,7 +126,7 @@ def _folders_with_words(path: Path) -> dict[str, tuple[Path, Path]]:
     by_kind: dict[str, dict[str, list[Path]]] = {"images": {}, "annotations": {}}
     for folder in folders_in(path):
         kind = folder_kind(folder.name)
-        if kind and any_below(folder, is_mask):
+        if kind and not _NO_MASKS.search(folder.name.lower()) and any_below(folder, is_mask):
             by_kind[kind].setdefault(split_of(folder.name) or "", []).append(folder)
     images, masks = by_kind["images"], by_kind["annotations"]
     alone = [split for split in images if len(images[split]) == len(masks.get(split, ())) == 1]

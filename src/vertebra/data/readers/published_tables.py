@@ -22,6 +22,7 @@ from vertebra.errors import DataError
 
 BOX = ("xmin", "ymin", "xmax", "ymax")
 CORNER = ("x", "y", "w", "h")
+SUFFIXES = (".txt", ".json", ".odgt", ".pts")
 DEEPEST = 4
 MAX_FOLDERS = 300
 HEAD_FILES = 20
@@ -84,9 +85,9 @@ def published_files(path: Path, points: bool) -> list[Path]:
     if path.is_file():
         return [path] if any(fnmatchcase(path.name.lower(), each.pattern) for each in formats) else []
     files: list[Path] = []
-    for folder, inner, names in islice(walk(path), MAX_FOLDERS):
+    for folder, inner, _ in islice(walk(path), MAX_FOLDERS):
         inner[:] = [] if depth_below(path, folder) >= DEEPEST else sorted(inner)
-        others = [name for name in names if not name.lower().endswith((".jpg", ".jpeg", ".png"))]
+        others = listing(folder).with_suffixes(*SUFFIXES)
         for each in formats:
             fitting = inner if each.folder else others
             if each.pattern.startswith("*."):
