@@ -64,6 +64,15 @@ class LandmarkReader(AnnotationReader):
         except DataError:
             return False
 
+    def refusal(self, path: Path) -> str:
+        """What is wrong with a file of points of a public data set, if one is damaged."""
+        try:
+            for file in published_files(path, points=True):
+                published_table(file, head=True)
+        except DataError as error:
+            return str(error)
+        return ""
+
     def kinds_in(self, path: Path) -> frozenset[str]:
         """Points, and boxes where a table has their columns."""
         boxes = any(source.roles.box for source in _sources(path, head=True))
