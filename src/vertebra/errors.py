@@ -24,7 +24,6 @@ import signal
 from collections.abc import Iterable
 from typing import Any
 
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 

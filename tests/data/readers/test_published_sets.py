@@ -136,6 +136,21 @@ def test_doubtful_class_folders_are_read_if_the_format_is_named(files: Callable[
     assert len(open_data(root, "classify", "train", format="image_folder")) == 4
 
 
+def test_the_folder_that_a_refusal_names_is_read(files: Callable[..., Path]) -> None:
+    root = files({f"101_ObjectCategories/{name}/{number}.jpg": None for name in "ab" for number in range(3)})
+    assert classes(load(root / "101_ObjectCategories")) == ["a", "b"]
+
+
+def test_a_named_column_may_be_in_one_of_several_tables(files: Callable[..., Path]) -> None:
+    names = {f"images_part_{number}/{number}.jpg": None for number in range(1, 5)}
+    rows = "".join(f"{number},{'ab'[number % 2]}\n" for number in range(1, 5))
+    root = files({**names, "a.csv": "pixel1,label\n1,2\n", "metadata.csv": f"image_id,dx\n{rows}"})
+    index = open_data(root, "classify", "train", columns={"label": "dx"})
+    assert index.labels["classify"].classes == ("a", "b")
+    with pytest.raises(DataError, match="it has no column 'y', which columns.label names"):
+        open_data(root, "classify", "train", columns={"label": "y"})
+
+
 def test_words_for_images_may_be_in_names_of_classes(files: Callable[..., Path]) -> None:
     root = files(images("with_mask/1.jpg", "without_mask/2.jpg"))
     assert classes(load(root)) == ["with_mask", "without_mask"]
@@ -150,7 +165,7 @@ def test_class_folders_in_images_with_published_lists(files: Callable[..., Path]
             "meta/test.txt": names[5],
         }
     )
-    assert splits(root) == ("train", "test") and paths(load(root, "test")) == ["images/soup/3.jpg"]
+    assert splits(root) == ("train", "test") and paths(load(root, "test")) == ["soup/3.jpg"]
     train = load(root, "train")
     assert len(train) == 5 and "1 image of no split, where others are of one, was left out" in notes(train)
 
@@ -165,7 +180,7 @@ def test_numbered_lists_of_cub(files: Callable[..., Path]) -> None:
             "bounding_boxes.txt": "0 1 2 3 4\n",
         }
     )
-    assert splits(root) == ("test", "train") and paths(load(root, "test")) == ["images/a/2.jpg"]
+    assert splits(root) == ("test", "train") and paths(load(root, "test")) == ["a/2.jpg"]
     assert "1 file beside the class folders was not read: bounding_boxes.txt" in notes(load(root, "train"))
 
 

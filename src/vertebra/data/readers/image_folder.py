@@ -84,7 +84,7 @@ class ImageFolderReader(AnnotationReader):
         if not names:
             raise DataError(f"{path}: no class folders; put the images of each class in a folder of its name")
         listed = dict(zip(names, class_ids(names, options.classes or names, path).tolist(), strict=True))
-        builder = AnnotationBuilder(path, path)
+        builder = AnnotationBuilder(root, path)
         for name in names:
             builder.category(Category(name))
         flat = flat_splits(path, flat_folders(root, parts), names, builder.notes) if parts else {}
@@ -100,7 +100,7 @@ class ImageFolderReader(AnnotationReader):
                 raise DataError(f"{folder}: no image in its class folders {', '.join(files)}")
             builder.notes += [] if part in flat else _about(folder, listed)
             codes |= _listed_codes(path, root, files, lists, builder.notes) if lists else {}
-            codes |= {(root / name).relative_to(path).as_posix(): SPLITS.index(of) for name, of in numbered.items()}
+            codes |= {name: SPLITS.index(of) for name, of in numbered.items()}
             masks = masks_among([image for images in files.values() for image in images])
             if masks:
                 names_of_masks = sorted(mask.name for mask in masks)
@@ -110,7 +110,7 @@ class ImageFolderReader(AnnotationReader):
                     skipped[name] = skipped.get(name, 0) + len(images)
                     continue
                 for image in [image for image in images if image not in masks]:
-                    file = image.relative_to(path).as_posix()
+                    file = image.relative_to(root).as_posix()
                     code = SPLITS.index(part) if part else codes.get(file, -1)
                     builder.label(builder.image(file, split=code), name)
         builder.notes[:0] = left_out(skipped, "image")
@@ -149,7 +149,7 @@ def _listed_codes(
     for split, file in lists.items():
         listed = read_names(file, lines_of(file), names)
         unknown += listed.unknown
-        codes |= {image.relative_to(path).as_posix(): SPLITS.index(split) for image in listed.files}
+        codes |= {image.relative_to(root).as_posix(): SPLITS.index(split) for image in listed.files}
     shown = [file.relative_to(path).as_posix() for file in lists.values()]
     notes.append(Note.of("split", "of the images", "taken from a list", shown))
     if unknown:

@@ -75,8 +75,8 @@ def known_layout(path: Path) -> str:
 
 
 def _names(path: Path) -> set[str]:
-    """The names of files and folders in the first folders of a data set, in small letters, with that of the data set."""
-    names = {path.name.lower()}
+    """The names of files and folders in the first folders of a data set, in small letters."""
+    names: set[str] = set()
     for folder, inner, files in islice(walk(path), MAX_FOLDERS):
         inner[:] = [] if depth_below(path, folder) >= DEEPEST else sorted(inner)[:MAX_FOLDERS]
         names.update(name.lower() for name in (*inner, *files[:MAX_NAMES]) if not is_image(name))

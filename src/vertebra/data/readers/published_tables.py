@@ -192,7 +192,7 @@ def _crowdhuman(file: Path, head: bool) -> Table | None:
     rows: list[Row] = []
     for number, line in enumerate(lines_of(file, HEAD_LINES if head else None), start=1):
         try:
-            entry = json.loads(line) if line.strip() else {"ID": "", "gtboxes": []}
+            entry: dict[str, Any] = json.loads(line) if line.strip() else {"ID": "", "gtboxes": []}
             image = f"{entry['ID']}.jpg"
             boxes = [(each["fbox"], each["tag"], each.get("extra", {}).get("ignore", 0)) for each in entry["gtboxes"]]
             rows += [[image, *map(float, box), "person", int(tag == "mask" or ignore)] for box, tag, ignore in boxes]

@@ -35,7 +35,7 @@ from vertebra.data.readers.table_boxes import (
     labels_per_box,
     numeric_cells,
 )
-from vertebra.data.readers.table_columns import find_roles
+from vertebra.data.readers.table_columns import MissingColumn, find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
 from vertebra.data.readers.table_images import ImageSearch, data_root
 from vertebra.data.readers.table_names import class_names_of
@@ -129,11 +129,17 @@ def _sources(
 ) -> list[ImageTable]:
     """The tables of labels or boxes; see `image_tables`."""
 
+    missing: list[MissingColumn] = []
+
     def describe(table: Table, search: ImageSearch) -> Described | None:
         if {normal_name(name) for name in table.names or ()} & NOT_TABLES or has_points(table):
             return None
         published = is_published(table.file)
-        roles = find_roles(table, (lambda names: True) if published else search.are_images, columns)
+        try:
+            roles = find_roles(table, (lambda names: True) if published else search.are_images, columns)
+        except MissingColumn as error:  # another table may have it
+            missing.append(error)
+            return None
         return None if roles is None else (roles, None)
 
     def read(file: Path) -> Table | None:
@@ -143,7 +149,10 @@ def _sources(
             return celeba_table(file, head) or label_list(file, head)
         return divided_names(read_table(file, head=head))
 
-    return image_tables(path, _files(path), read, describe, notes)
+    sources = image_tables(path, _files(path), read, describe, notes)
+    if missing and not sources:
+        raise missing[0]
+    return sources
 
 
 def _files(path: Path) -> list[Path]:

@@ -90,6 +90,10 @@ class Roles:
     further: tuple[int, ...] = ()
 
 
+class MissingColumn(DataError):
+    """A column that the user named is not in a table."""
+
+
 def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], columns: Mapping[str, str]) -> Roles | None:
     """What the columns hold; None if none holds images, or none labels or boxes.
 
@@ -99,7 +103,7 @@ def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], column
         columns: the column for each of some `ROLES`, as the user gave them.
 
     Raises:
-        DataError: a column that the user named does not exist.
+        MissingColumn: a column that the user named does not exist.
     """
     by_name = named_columns(table, columns)
     image = image_column(table, by_name, are_images, "image" in columns)
@@ -142,7 +146,7 @@ def named_columns(table: Table, columns: Mapping[str, str]) -> dict[str, int]:
         if role not in ROLES:
             raise DataError(f"columns: '{role}' is no column that is read. {suggest(role, ROLES)}")
         if str(title) not in titles:
-            raise DataError(
+            raise MissingColumn(
                 f"{table.file}: it has no column '{title}', which columns.{role} names; it has: {', '.join(titles[:12])}"
             )
         by_name[role] = titles.index(str(title))
