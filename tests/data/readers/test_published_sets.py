@@ -561,6 +561,24 @@ def test_points_in_text_and_json(name: str, files: Callable[..., Path]) -> None:
     assert read.objects.points[1].tolist() == second
 
 
+def test_lines_that_are_no_objects_are_counted(files: Callable[..., Path]) -> None:
+    root = files(
+        {
+            "training/image_2/1.png": None,
+            "training/label_2/1.txt": KITTI + "Car 1 2\nVan 0 0 0 inf 6 20 18 1 1 3 -1 1 7 1\n",
+        }
+    )
+    (root / "training" / "label_2" / "9.txt").write_text(KITTI)
+    assert "1 annotation file without an image was left out: 9.txt" in notes(load(root))
+    assert "2 lines without an object of its format were left out: image_2/1.png" in notes(load(root))
+
+
+def test_other_texts_beside_images_are_not_visdrone(files: Callable[..., Path]) -> None:
+    root = files({"images/1.jpg": None, "annotations/1.txt": "10,20,30,20,30,40,10,40\n"})  # corners of a text
+    with pytest.raises(DataError, match="of no known format"):
+        find_data(root, None)
+
+
 def test_damaged_files_are_named(files: Callable[..., Path]) -> None:
     root = files({"Images/1.jpg": None, "annotation_train.odgt": '{"ID": "1"}\n'})
     with pytest.raises(DataError, match=r"annotation_train\.odgt: line 1 is no image with 'ID' and 'gtboxes'"):

@@ -11,12 +11,13 @@ from pathlib import Path
 from vertebra.annotations.class_names import shorten
 from vertebra.data.readers.files import (
     any_below,
+    file_names,
     files_below,
+    files_of,
     folded_word,
     folder_kind,
     folders_in,
     is_image,
-    listing,
     walk,
 )
 from vertebra.data.readers.known_layouts import known_layout
@@ -42,6 +43,7 @@ NO_CLASSES = frozenset(
 PARTS = frozenset({"batch", "part", "patch", "chunk", "shard", "subset"})
 SIDECARS = (".xml", ".json", ".txt", ".pts", ".mat")
 SAMPLED_FOLDERS = 50
+MANY_FOLDERS = 50  # of classes, as no folders of other things are
 _NUMBER = re.compile(r"[_ -]\d+$")
 TABLES = (".csv", ".tsv", ".parquet", ".jsonl")
 
@@ -79,7 +81,8 @@ def doubts(path: Path) -> str:
     known = known_layout(path)
     if known or not path.is_dir():
         return known
-    folders = [folder for folder in class_folders(class_root(path)) if has_image(folder)]
+    folders = class_folders(class_root(path))
+    folders = folders[:0] if len(folders) > MANY_FOLDERS else [folder for folder in folders if has_image(folder)]
     names = sorted({folder.name for folder in folders})
     kinds = [folder_kind(name) for name in names]
     numbered = {re.sub(r"[\W\d_]+", "", name).lower() for name in names}
@@ -96,22 +99,25 @@ def doubts(path: Path) -> str:
 
 def _sidecar(path: Path) -> str:
     """A file with annotations of the name of an image, in the first folders of a data set; "" if there is none."""
-    stems: set[str] = set()
-    sidecars: dict[str, str] = {}
-    for folder, _, _ in islice(walk(path), SAMPLED_FOLDERS):
-        names = listing(folder)
-        sidecars |= {name.rpartition(".")[0]: name for name in names.with_suffixes(*SIDECARS)}
-        stems.update(name.rpartition(".")[0] for name in names.files if is_image(name))
+    folders = [Path(folder) for folder, _, _ in islice(walk(path), SAMPLED_FOLDERS)]
+    sidecars = {file.stem: file.name for folder in folders for file in files_of(folder, *SIDECARS)}
+    if not sidecars:
+        return ""
+    stems = {name.rpartition(".")[0] for folder in folders for name in file_names(folder) if is_image(name)}
     return next((sidecars[stem] for stem in sorted(sidecars) if stem in stems), "")
 
 
 def masks_among(images: Sequence[Path]) -> set[Path]:
     """The images that are masks of others by their names: ``1_mask.png`` and ``1_mask_2.png`` beside ``1.png``."""
+    endings = tuple(ending for ending in ENDINGS if ending)
+    numbered = [image for image in images if _NUMBER.sub("", image.stem).endswith(endings)]
+    if not numbered:
+        return set()
     stems = {image.with_suffix("") for image in images}
     masks: set[Path] = set()
-    for image in images:
+    for image in numbered:
         shorter = {image.stem, _NUMBER.sub("", image.stem)}
-        bare = {stem.removesuffix(end) for stem in shorter for end in ENDINGS if end and stem.endswith(end)}
+        bare = {stem.removesuffix(end) for stem in shorter for end in endings if stem.endswith(end)}
         if any(stem and image.with_name(stem) in stems for stem in bare):
             masks.add(image)
     return masks
@@ -121,7 +127,7 @@ def class_root(path: Path) -> Path:
     """The folder with the class folders: the data set, or its folder ``images`` if that is its only one with images."""
     if not path.is_dir() or folders_of_splits(path):
         return path
-    with_images = [folder for folder in folders_in(path) if has_image(folder)]
+    with_images = list(islice(filter(has_image, folders_in(path)), 2))
     if len(with_images) != 1 or folded_word(with_images[0].name) not in IMAGE_WORDS or has_direct_image(with_images[0]):
         return path
     inner = [folder for folder in folders_in(with_images[0]) if has_image(folder)]

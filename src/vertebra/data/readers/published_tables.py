@@ -8,6 +8,7 @@ Regions that do not count (KITTI's DontCare, VisDrone's ignored regions, invalid
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -126,51 +127,75 @@ def _table(file: Path, names: Sequence[str], rows: Sequence[Row], notes: Sequenc
 
 
 def _numbers(words: Sequence[str]) -> list[float] | None:
+    """Finite numbers; None if a word is none."""
     try:
-        return list(map(float, words))
+        values = list(map(float, words))
     except ValueError:
         return None
+    return values if all(map(math.isfinite, values)) else None
 
 
-def _sidecars(folder: Path, images: Path, suffix: str, head: bool) -> Iterable[tuple[str, list[str]]]:
-    """The image of each text file in a folder, relative to the folder above, and the file's lines."""
+def _wrong_lines(wrong: Sequence[str]) -> list[Note]:
+    """A note about lines that are left out, by the names of their files."""
+    return [Note.of("line", "without an object of its format", "left out", wrong)] if wrong else []
+
+
+def _sidecars(
+    folder: Path, images: Path, suffix: str, head: bool, notes: list[Note]
+) -> Iterable[tuple[str, list[str]]]:
+    """The image of each text file in a folder, relative to the folder above, and the file's lines; a note about those without one."""
+    bare: list[str] = []
     by_stem = {name.rpartition(".")[0]: name for name in file_names(images) if is_image(name)}
     for file in islice(files_of(folder, suffix), HEAD_FILES if head else None):
         if file.stem in by_stem:
             yield f"{images.name}/{by_stem[file.stem]}", lines_of(file)
+        else:
+            bare.append(file.name)
+    if bare:
+        notes.append(Note.of("annotation file", "without an image", "left out", bare))
 
 
 def _kitti(folder: Path, head: bool) -> Table | None:
     """``label_2/000000.txt``: a class, truncation, occlusion, angle, four edges, and a box in space in each line."""
     rows: list[Row] = []
-    for image, lines in _sidecars(folder, folder.with_name("image_2"), ".txt", head):
+    wrong: list[str] = []
+    notes: list[Note] = []
+    for image, lines in _sidecars(folder, folder.with_name("image_2"), ".txt", head, notes):
         before = len(rows)
-        for words in map(str.split, lines):
+        for words in filter(None, map(str.split, lines)):
             box = _numbers(words[4:8]) if len(words) >= 15 else None
-            if box is not None:
+            if box is None:
+                wrong.append(image)
+            else:
                 rows.append([image, *box, words[0], words[1], words[2], int(words[0] == "DontCare")])
         if len(rows) == before:
             rows.append([image, *[""] * 8])
-    return _table(folder, ("image", *BOX, "class", "truncated", "occluded", "iscrowd"), rows)
+    return _table(
+        folder, ("image", *BOX, "class", "truncated", "occluded", "iscrowd"), rows, notes + _wrong_lines(wrong)
+    )
 
 
 def _visdrone(folder: Path, head: bool) -> Table | None:
     """``annotations/1.txt`` beside ``images``: left, top, width, height, score, category, truncation and occlusion in each line."""
     rows: list[Row] = []
-    for image, lines in _sidecars(folder, folder.with_name("images"), ".txt", head):
+    wrong: list[str] = []
+    notes: list[Note] = []
+    for image, lines in _sidecars(folder, folder.with_name("images"), ".txt", head, notes):
         before = len(rows)
-        for line in lines:
-            values = _numbers(line.strip().strip(",").split(","))
-            if values is None or len(values) != 8:
-                if line.strip():
-                    return None
+        for line in filter(None, map(str.strip, lines)):
+            values = _numbers(line.strip(",").split(","))
+            if values is None or len(values) != 8 or values[5] not in range(len(VISDRONE)) or max(values[6:]) > 2:
+                wrong.append(image)
                 continue
             number = int(values[5])
-            name = VISDRONE[number] if 0 <= number < len(VISDRONE) else str(number)
-            rows.append([image, *values[:4], name, int(values[6]), int(values[7]), int(number == 0)])
+            rows.append([image, *values[:4], VISDRONE[number], int(values[6]), int(values[7]), int(number == 0)])
         if len(rows) == before:
             rows.append([image, *[""] * 8])
-    return _table(folder, ("image", *CORNER, "class", "truncated", "occluded", "iscrowd"), rows)
+    if len(wrong) > len(rows):  # text of another format
+        return None
+    return _table(
+        folder, ("image", *CORNER, "class", "truncated", "occluded", "iscrowd"), rows, notes + _wrong_lines(wrong)
+    )
 
 
 def _wider_face(file: Path, head: bool) -> Table | None:
@@ -241,7 +266,8 @@ def _folder_of(file: Path, image: str) -> str:
 def _pts(folder: Path, head: bool) -> Table | None:
     """``1.pts`` beside ``1.jpg``: a line for each point between braces."""
     rows: list[Row] = []
-    for image, lines in _sidecars(folder, folder, ".pts", head):
+    notes: list[Note] = []
+    for image, lines in _sidecars(folder, folder, ".pts", head, notes):
         values = [each for line in lines if (each := _numbers(line.split())) is not None and len(each) == 2]
         rows.append([image, *[number for pair in values for number in pair]])
     usual = max((len(row) for row in rows), default=1)
@@ -252,17 +278,20 @@ def _pts(folder: Path, head: bool) -> Table | None:
                 f"{folder}: its .pts files have {' and '.join(map(str, counts))} points; keep those of one number"
             )
         return None
-    return _table(folder, ("image", *_numbered(usual // 2)), rows)
+    return _table(folder, ("image", *_numbered(usual // 2)), rows, notes)
 
 
 def _wflw(file: Path, head: bool) -> Table | None:
     """98 points, a box, six attributes and the name of the image in each line."""
     rows: list[Row] = []
-    for words in map(str.split, lines_of(file, HEAD_LINES if head else None)):
+    wrong: list[str] = []
+    for words in filter(None, map(str.split, lines_of(file, HEAD_LINES if head else None))):
         values = _numbers(words[:200])
-        if values is not None and len(words) >= 207:
+        if values is None or len(words) < 207:
+            wrong.append(file.name)
+        else:
             rows.append([" ".join(words[206:]), *values])
-    return _table(file, ("image", *_numbered(98), *BOX), rows)
+    return _table(file, ("image", *_numbered(98), *BOX), rows, _wrong_lines(wrong))
 
 
 def _mpii(file: Path, head: bool) -> Table | None:
