@@ -143,7 +143,7 @@ def _wrong_lines(wrong: Sequence[str]) -> list[Note]:
 def _sidecars(
     folder: Path, images: Path, suffix: str, head: bool, notes: list[Note]
 ) -> Iterable[tuple[str, list[str]]]:
-    """The image of each text file in a folder, relative to the folder above, and the file's lines; a note about those without one."""
+    """The image of each text file in a folder, relative to the folder above, and its lines; notes files without an image."""
     bare: list[str] = []
     by_stem = {name.rpartition(".")[0]: name for name in file_names(images) if is_image(name)}
     for file in islice(files_of(folder, suffix), HEAD_FILES if head else None):
@@ -191,7 +191,7 @@ def _visdrone(folder: Path, head: bool) -> Table | None:
             rows.append([image, *values[:4], VISDRONE[number], int(values[6]), int(values[7]), int(number == 0)])
         if len(rows) == before:
             rows.append([image, *[""] * 8])
-    if len(wrong) > len(rows):  # text of another format
+    if len(wrong) > sum(row[1] != "" for row in rows):  # text of another format
         return None
     return _table(
         folder, ("image", *CORNER, "class", "truncated", "occluded", "iscrowd"), rows, notes + _wrong_lines(wrong)
