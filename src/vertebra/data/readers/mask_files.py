@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from vertebra.annotations.notes import Note
@@ -19,6 +20,7 @@ from vertebra.data.readers.files import (
     listing,
     relative,
     split_folders,
+    walk,
     without_copies,
 )
 from vertebra.data.readers.mask_pair_lists import Pairs, is_mask, is_pair_list, masks_below, read_pairs
@@ -52,6 +54,7 @@ ENDINGS = (
 )
 IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_RGB", "_sat", "_training", "_test")
 LIST_FOLDERS = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets", "annotations")
+SAMPLED_FOLDERS, SAMPLED_NAMES = 30, 200  # that show whether there may be masks beside images
 MATCHED = 0.5  # least share of the images of a folder that have a mask beside them
 
 _NO_MASKS = re.compile("panoptic|instance")  # masks that number objects
@@ -145,8 +148,17 @@ def _is_around_another(path: Path) -> bool:
 
 
 def _are_together(folder: Path) -> bool:
+    if not any(_hints_at_masks(inner, names) for _, inner, names in islice(walk(folder), SAMPLED_FOLDERS)):
+        return False
     images, masks = _divided_by_name(folder)
     return bool(masks) and len(set(images) & set(masks)) >= max(MATCHED * len(images), MATCHED * len(masks))
+
+
+def _hints_at_masks(folders: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a folder has folders of masks, or some of its files are called as masks."""
+    endings = tuple(ending for ending in ENDINGS if ending)
+    of_masks = any(name.rpartition(".")[0].endswith(endings) for name in names[:SAMPLED_NAMES])
+    return of_masks or any(folder_kind(name) == "annotations" for name in folders[:SAMPLED_NAMES])
 
 
 def _divided_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
