@@ -39,8 +39,7 @@ class EmptySplit(DataError):
 
 def split_of(name: str) -> str | None:
     """The split in a name: ``instances_val2017`` is "val"; None for no split or several."""
-    words = [word for word in re.findall(r"[a-z]+", name.lower().replace("test-dev", "test")) if word in _WORDS]
-    splits = {_WORDS[word] for word in words}
+    splits = {_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _WORDS}
     return splits.pop() if len(splits) == 1 else None
 
 

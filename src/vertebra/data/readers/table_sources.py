@@ -88,7 +88,8 @@ def image_tables(
         except DataError as error:
             damaged[file.name] = error
             continue
-        split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != root else None) or ""
+        folder = file.parent.name.replace("test-dev", "test")  # of VisDrone
+        split = split_of(file.stem) or (split_of(folder) if file.parent != root else None) or ""
         search = ImageSearch(root, file, split)
         described = None if table is None else describe(table, search)
         if table is not None and described is not None:
