@@ -378,6 +378,12 @@ def test_lists_with_a_class_on_each_line(files: Callable[..., Path]) -> None:
     assert paths(load(root, "val")) == ["images/3.jpg"]
 
 
+@pytest.mark.parametrize("line", ["1.jpg 2,3,14,15,0", "1.jpg", "1.jpg 2.jpg"])
+def test_lists_of_something_else_are_no_labels(line: str, files: Callable[..., Path]) -> None:
+    with pytest.raises(DataError):
+        find_data(files({"1.jpg": None, "train.txt": line}), "classify")
+
+
 def test_objects_as_a_list_in_metadata(files: Callable[..., Path]) -> None:
     entry = {
         "file_name": "1.jpg",

@@ -49,8 +49,8 @@ def is_split_list(name: str) -> bool:
 
 
 def label_list(file: Path, head: bool = False) -> Table | None:
-    """A list of images with a class behind each (``1.jpg 4``) as a table; None for other files, and for lists of class folders, in
-    which each folder is a class.
+    """A list of images with a class behind each (``1.jpg 4``) as a table; None for other files, as lists of boxes, and for
+    lists of class folders, in which each folder is a class.
 
     Args:
         file: the list.
@@ -62,7 +62,7 @@ def label_list(file: Path, head: bool = False) -> Table | None:
     lines = lines_of(file, HEAD_LINES if head else None)
     rows = [line.replace("\t", " ").rsplit(maxsplit=1) for line in lines if line.strip()]
     fitting = [(image, label) for image, *rest in rows for label in rest if is_image(image) and not is_image(label)]
-    if not rows or len(fitting) < len(rows):
+    if not rows or len(fitting) < len(rows) or any(label.count(",") > 2 for _, label in fitting):  # a box
         return None
     folders = {(image.rpartition("/")[0], label) for image, label in fitting}
     different = {label for _, label in fitting}
