@@ -86,6 +86,10 @@ class AnnotationBuilder:
         self._annotated.append(annotated)
         return len(self._images) - 1
 
+    def name_of(self, row: int) -> str:
+        """The path of an image that was added."""
+        return self._images[row]
+
     def label(self, row: int, name: str) -> None:
         """Adds a class of a whole image; twice the same counts once."""
         self._labels[row, self._number(name)] = None

@@ -68,6 +68,9 @@ def find_task(path: str | Path, format: str | None = None) -> FoundTask:
             return FoundTask(fitting[-1], kind, data_set.format, derived)
     if failures:
         raise failures[0]
+    for name, task in tasks.items():  # objects with a class alone, as those of iNaturalist
+        if "labels" in task.data.direct_kinds and len(annotations.objects) and _can_be_read(annotations, name):
+            return FoundTask(name, "labels", data_set.format, ())
     raise DataError(f"{data_set.path}: it has no annotations that show a task; name it: --task")
 
 

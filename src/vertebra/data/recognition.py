@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from vertebra.data.archives import is_archive
 from vertebra.data.readers import Reader, all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.data.readers.files import walk
+from vertebra.data.readers.known_layouts import known_layout
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 from vertebra.tasks import get_task
@@ -49,6 +51,9 @@ def unknown_format(folder: Path, task: str | None, able: Sequence[str]) -> DataE
         task: None for any.
         able: the formats with labels for it.
     """
+    known = known_layout(folder) or _archive_inside(folder)
+    if known:
+        return DataError(f"{folder}: {known}. {LIST}")
     reasons = _refusals(folder, able)
     other = next((name for name, reader in all_readers().items() if task and reader.looks_like(folder)), None)
     if other is None:
@@ -56,6 +61,13 @@ def unknown_format(folder: Path, task: str | None, able: Sequence[str]) -> DataE
         return DataError(f"{folder}: of no known format{reasons}{likely}. {LIST}")
     text = f"format '{other}' has no labels for task '{task}', only for {' and '.join(_tasks_in(other, folder))}"
     return DataError(f"{folder}: {text}{reasons}; for {task} use {', '.join(able)}. {LIST}")
+
+
+def _archive_inside(folder: Path) -> str:
+    """The archive in a folder of archives, as part of a sentence; "" for other folders."""
+    files = [file for file in folder.iterdir() if not file.name.startswith(".")] if folder.is_dir() else []
+    archives = sorted(file for file in files if file.is_file() and is_archive(file))
+    return f"it holds archives; name one of them: {archives[0]}" if archives and len(archives) == len(files) else ""
 
 
 def _likely(folder: Path, names: Sequence[str]) -> str:

@@ -18,12 +18,14 @@ MIN_IMAGES = {"train": 1, "val": 3, "test": 4}  # images or groups for a split t
 _WORDS = {
     "train": "train",
     "training": "train",
+    "trainset": "train",
     "val": "val",
     "valid": "val",
     "validation": "val",
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "testset": "test",
 }
 
 

@@ -1,11 +1,13 @@
-"""CelebA's lists as published: points, and the split of each image."""
+"""CelebA's lists as published, and the published lists of the splits beside a table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from vertebra.annotations.notes import Note
+from vertebra.data.readers.files import lines_of
+from vertebra.data.readers.split_lists import list_files
 from vertebra.data.readers.table_files import Table
 from vertebra.data.readers.table_values import PARTITION
 
@@ -34,13 +36,14 @@ def celeba_table(file: Path, head: bool) -> Table | None:
     return Table(file, names, [list(column) for column in zip(*body, strict=True)], notes)
 
 
-def celeba_splits(file: Path, names: Sequence[str], notes: list[Note]) -> list[str]:
-    """The split of each image in the published list beside a table, or in the folder ``Eval``; empty without such a list.
+def published_splits(file: Path, names: Sequence[str], notes: list[Note]) -> list[str]:
+    """The split of each image in the published lists beside a table: CelebA's ``list_eval_partition``, also in the folder ``Eval``,
+    or ``train_val_list.txt``, ``test_list.txt`` and the like; empty without such lists.
 
     Args:
         file: the table.
         names: of the images in it.
-        notes: gets a note about the list.
+        notes: gets a note about the lists.
     """
     lists = [top / inner for top in (file.parent, file.parent.parent) for inner in ("", "Eval")]
     for partition in (folder / f"{PARTITION_FILE}{suffix}" for folder in lists for suffix in (".txt", ".csv")):
@@ -51,4 +54,20 @@ def celeba_splits(file: Path, names: Sequence[str], notes: list[Note]) -> list[s
             count = len(set(codes.values()))
             notes.append(Note.of("split", "of the images", "taken from a published list", [partition.name], count))
             return [codes.get(name, "") for name in names]
-    return []
+    return _listed_splits(file, names, notes)
+
+
+def _listed_splits(file: Path, names: Sequence[str], notes: list[Note]) -> list[str]:
+    """The split of each image in the lists of names beside a table; empty if none of them names an image of it."""
+    known = {PurePosixPath(name).stem: name for name in names}
+    splits: dict[str, str] = {}
+    used: list[str] = []
+    lists = list_files(file.parent, (".",))
+    for split, each in lists.items():
+        stems = [PurePosixPath(line.strip()).stem for line in lines_of(each)] if each != file else []
+        named = {known[stem]: split for stem in stems if stem in known}
+        splits |= named
+        used += [each.name] * bool(named)
+    if used:
+        notes.append(Note.of("split", "of the images", "taken from a published list", used))
+    return [splits.get(name, "") for name in names] if used else []

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from vertebra.annotations.table import Category
-from vertebra.data.readers.files import folded_word, lines_of
+from vertebra.data.readers.files import folded_word, lines_of, split_folders
 from vertebra.errors import DataError
 
-NAME_FILES = ("classes.txt", "labels.txt", "class_names.txt", "label_list.txt")
+NAME_FILES = ("classes.txt", "labels.txt", "class_names.txt", "label_list.txt", "codes.txt")
+VALUE_FILES = ("_classes.csv", "objectInfo150.txt")  # of Roboflow, and of ADE20K, in which 0 is none of its classes
+OTHER = "other"
+CITYSCAPES = (
+    *("unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "road"),
+    *("sidewalk", "parking", "rail track", "building", "wall", "fence", "guard rail", "bridge", "tunnel", "pole"),
+    *("polegroup", "traffic light", "traffic sign", "vegetation", "terrain", "sky", "person", "rider", "car", "truck"),
+    *("bus", "caravan", "trailer", "train", "motorcycle", "bicycle"),
+)
+"""The classes of Cityscapes' ``_labelIds.png``, which are in no file of it."""
 COLOR_FILES = (
     *("class_dict.csv", "class_colors.csv", "label_colors.csv", "colormap.csv", "color_map.csv", "classes.csv"),
     *("label_colors.txt", "labelmap.txt", "label_map.txt", "class_colors.txt", "colors.txt", "colormap.txt"),
@@ -31,12 +41,45 @@ def class_names(root: Path) -> tuple[str, ...] | None:
     """
     file = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
     if file is None:
-        return None
+        return _names_by_value(root) or _names_of_config(root)
     lines = [line.strip() for line in lines_of(file)]
     names = tuple(line for line in lines if line and not line.startswith("#"))
     if not names:
         raise DataError(f"{file}: it names no class; write a name a line, or remove the file")
     return names
+
+
+def _names_by_value(root: Path) -> tuple[str, ...] | None:
+    """The names of a table of values and names, in the data set or the folder of a split; None without one.
+
+    Raises:
+        DataError: a value is there twice, or far above the number of names.
+    """
+    folders = (root, *split_folders(root).values())
+    file = next((folder / name for folder in folders for name in VALUE_FILES if (folder / name).is_file()), None)
+    if file is None:
+        return None
+    rows = [line.split("\t" if "\t" in line else ",", maxsplit=-1 if "\t" in line else 1) for line in lines_of(file)]
+    named = {int(row[0]): row[-1].strip() for row in rows if row[0].strip().isdecimal() and len(row[0]) < 6}
+    if not named:
+        return None
+    if max(named) > 2 * len(named) + 1:
+        raise DataError(
+            f"{file}: its values go to {max(named)}, but it has {len(named)} names; write value,name a line"
+        )
+    short = {value: name.partition(",")[0] for value, name in named.items()}
+    unique = short if len(set(short.values())) == len(short) else named
+    return tuple(unique.get(value, OTHER if value == 0 else str(value)) for value in range(max(named) + 1))
+
+
+def _names_of_config(root: Path) -> tuple[str, ...] | None:
+    """The names in Mapillary's ``config_v2.0.json``, in the order of the values; None without such a file."""
+    files = sorted(root.glob("config_v*.json"))
+    try:
+        labels = json.loads(files[-1].read_text(encoding="utf-8"))["labels"] if files else None
+        return tuple(str(label["readable"]) for label in labels) if labels else None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        raise DataError(f"{files[-1]}: no list 'labels' with the readable name of each; copy the file again") from None
 
 
 def class_colors(root: Path) -> tuple[Category, ...] | None:

@@ -49,7 +49,11 @@ class CocoReader(AnnotationReader):
         Raises:
             DataError: the file is damaged or lacks what COCO defines, or its images are not found.
         """
-        files = {"": path} if path.is_file() else split_files(path, is_coco)
+        return self.load_for(path, split, options, frozenset({"boxes", "outlines"}))
+
+    def load_for(self, path: Path, split: str | None, options: ReadOptions, kinds: frozenset[str]) -> Annotations:
+        """The file with key points where only points are asked for, and COCO's other file where there are both."""
+        files = {"": path} if path.is_file() else split_files(path, is_coco, kinds == {"points"})
         folder = path if path.is_dir() else path.parent
         if split is None and "" not in files:
             parts = {name: _annotations(file, folder) for name, file in files.items()}

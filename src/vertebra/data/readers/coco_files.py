@@ -13,6 +13,8 @@ from vertebra.errors import DataError
 _KEY = re.compile(rb'"(images|annotations|categories|info|licenses)"\s*:')
 _SNIFFED = 65536  # bytes at both ends of a file
 _PREFERRED = ("instances", "_annotations.coco")
+_POINTS = ("person_keypoints",)
+MAX_FOLDERS = 50
 
 
 def looks_like(path: Path) -> bool:
@@ -20,11 +22,12 @@ def looks_like(path: Path) -> bool:
     return any(is_coco(file) for file in candidates(path))
 
 
-def split_files(path: Path, accepts: Callable[[Path], bool]) -> dict[str, Path]:
+def split_files(path: Path, accepts: Callable[[Path], bool], points: bool = False) -> dict[str, Path]:
     """The annotation file of each split of a folder; the key is "" for the only file of a folder without splits.
 
     Args:
         accepts: whether a file is of the reader's format.
+        points: whether COCO's file of key points is read where it lies beside that of boxes and outlines.
 
     Raises:
         DataError: there is none, or several for one split.
@@ -38,7 +41,7 @@ def split_files(path: Path, accepts: Callable[[Path], bool]) -> dict[str, Path]:
     chosen = named or by_split
     if not chosen:
         raise DataError(f"{path}: no COCO file (JSON with 'images', 'annotations' and 'categories') in it")
-    return {split: _one(files, path, split) for split, files in chosen.items()}
+    return {split: _one(files, path, split, _POINTS if points else _PREFERRED) for split, files in chosen.items()}
 
 
 def tops_of(file: Path, folder: Path) -> list[Path]:
@@ -63,7 +66,8 @@ def candidates(path: Path) -> list[Path]:
         for folder in folders_in(path)
         if folder.name.lower() in ("annotations", "annotation") or split_of(folder.name)
     ]
-    return [file for folder in (path, *inner) for file in files_of(folder, ".json")]
+    files = [file for folder in (path, *inner) for file in files_of(folder, ".json")]
+    return files or [file for folder in folders_in(path)[:MAX_FOLDERS] for file in files_of(folder, ".json")]
 
 
 def is_coco(file: Path) -> bool:
@@ -89,10 +93,10 @@ def _is_some_coco(file: Path) -> bool:
     return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _KEY.search(start) is not None
 
 
-def _one(files: Sequence[Path], path: Path, split: str) -> Path:
+def _one(files: Sequence[Path], path: Path, split: str, words: tuple[str, ...]) -> Path:
     if len(files) == 1:
         return files[0]
-    preferred = [file for file in files if file.name.startswith(_PREFERRED)]
+    preferred = [file for file in files if file.name.startswith(words)]
     if len(preferred) == 1:
         return preferred[0]
     listed = ", ".join(file.name for file in files)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,7 +21,11 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 from vertebra.preprocess.images import SUFFIXES
 
+SAMPLED_LABELS = 10  # text files that show whether they are YOLO's
 SETTLED = 2_000_000_000  # nanoseconds without a change after which a folder's listing is kept
+OF_IMAGES = frozenset({"image", "img", "rgb", "input"})
+OF_ANNOTATIONS = frozenset({"annotation", "label", "mask", "groundtruth", "gt", "segmentation"})
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 Item = TypeVar("Item", bound=Hashable)
 
 
@@ -105,6 +110,14 @@ def folded_word(name: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFC", name).casefold()).rstrip("s")
 
 
+def folder_kind(name: str) -> str:
+    """Whether a folder's name has a word for "images" or for "annotations"; "" for other names, and those with both."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    folded = {folded_word(word) for word in (*words, *map("".join, pairwise(words)))}
+    kinds = [kind for kind, known in (("images", OF_IMAGES), ("annotations", OF_ANNOTATIONS)) if folded & known]
+    return kinds[0] if len(kinds) == 1 else ""
+
+
 def folders_called(path: Path, words: Iterable[str]) -> list[Path]:
     """The sub-folders with one of these names, whatever their case, separators and number; in the order of the words."""
     ranks = {folded_word(word): rank for rank, word in reversed(list(enumerate(words)))}
@@ -161,7 +174,18 @@ def is_image(name: str) -> bool:
 def has_yolo_labels(path: Path) -> bool:
     """Whether a folder has YOLO's text labels."""
     labels = path / "labels"
-    return labels.is_dir() and next(labels.rglob("*.txt"), None) is not None
+    files = islice(labels.rglob("*.txt"), SAMPLED_LABELS) if labels.is_dir() else ()
+    return any(map(_is_numeric, files))
+
+
+def _is_numeric(file: Path) -> bool:
+    """Whether the first line of a text file is numbers alone, or the file is empty."""
+    try:
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            list(map(float, opened.readline(4096).split()))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def file_names(path: Path) -> list[str]:
@@ -207,14 +231,17 @@ def exist(root: Path, names: Sequence[str]) -> np.ndarray:
     return np.array([file in listed[folder] for folder, _, file in split], dtype=bool)
 
 
-def lines_of(file: Path) -> list[str]:
-    """The lines of a text file.
+def lines_of(file: Path, count: int | None = None) -> list[str]:
+    """The lines of a text file, or the first ones.
 
     Raises:
         DataError: it is not UTF-8.
     """
     try:
-        return file.read_text(encoding="utf-8-sig").splitlines()
+        if count is None:
+            return file.read_text(encoding="utf-8-sig").splitlines()
+        with file.open(encoding="utf-8-sig") as opened:
+            return [line.rstrip("\n") for line in islice(opened, count)]
     except UnicodeDecodeError as error:
         raise DataError(f"{file}: not text in UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
 

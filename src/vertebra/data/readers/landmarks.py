@@ -6,7 +6,7 @@ CelebA's ``list_landmarks_align_celeba.txt`` with ``list_eval_partition.txt`` is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,10 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.celeba import celeba_splits, celeba_table
+from vertebra.data.readers.celeba import celeba_table, published_splits
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import PointColumns, find_points
+from vertebra.data.readers.published_tables import is_published, published_files, published_table
 from vertebra.data.readers.table_boxes import as_edges, is_normalized, numeric_cells
 from vertebra.data.readers.table_columns import (
     BOXES,
@@ -62,6 +63,20 @@ class LandmarkReader(AnnotationReader):
             return bool(_sources(path, head=True))
         except DataError:
             return False
+
+    def refusal(self, path: Path) -> str:
+        """What is wrong with a file of points of a public data set, if one is damaged."""
+        try:
+            for file in published_files(path, points=True):
+                published_table(file, head=True)
+        except DataError as error:
+            return str(error)
+        return ""
+
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """Points, and boxes where a table has their columns."""
+        boxes = any(source.roles.box for source in _sources(path, head=True))
+        return self.holds if boxes else frozenset({"points"})
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that tables, a column, or a published list name."""
@@ -109,11 +124,14 @@ def _sources(path: Path, head: bool = False, notes: list[Note] | None = None) ->
     """The tables of points; see `image_tables`."""
 
     def read(file: Path) -> Table | None:
+        if is_published(file):
+            return published_table(file, head)
         return celeba_table(file, head) if file.suffix.lower() == ".txt" else read_table(file, head)
 
     def describe(table: Table, search: ImageSearch) -> Described | None:
         points = find_points(table)
-        roles = None if points is None else _roles(table, points, search)
+        are_images = (lambda names: True) if is_published(table.file) else search.are_images
+        roles = None if points is None else _roles(table, points, are_images)
         return None if roles is None else (roles, points)
 
     return image_tables(path, _files(path), read, describe, notes)
@@ -121,7 +139,7 @@ def _sources(path: Path, head: bool = False, notes: list[Note] | None = None) ->
 
 def _nothing(path: Path) -> str:
     for file in _files(path):
-        table = None if file.suffix.lower() == ".txt" else read_table(file, head=True)
+        table = None if file.suffix.lower() == ".txt" or is_published(file) else read_table(file, head=True)
         for name, column in zip(table.names or (), table.columns, strict=False) if table else ():
             if normal_name(name) in IMAGE and any(len(cell_text(cell).split()) > 1 for cell in column[:1]):
                 return f"{file}: its column '{name}' holds pixels; save each image as a file, and write its name there"
@@ -129,7 +147,11 @@ def _nothing(path: Path) -> str:
 
 
 def _files(path: Path) -> list[Path]:
-    return table_files(path, _may_be_table if path.is_dir() else lambda name: name.endswith((*SUFFIXES, ".txt")))
+    published = published_files(path, points=True)
+    return [
+        *published,
+        *table_files(path, _may_be_table if path.is_dir() else lambda name: name.endswith((*SUFFIXES, ".txt"))),
+    ]
 
 
 def _may_be_table(name: str) -> bool:
@@ -138,12 +160,12 @@ def _may_be_table(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith("collecteddata")
 
 
-def _roles(table: Table, points: PointColumns, search: ImageSearch) -> Roles | None:
+def _roles(table: Table, points: PointColumns, are_images: Callable[[Sequence[str]], bool]) -> Roles | None:
     """The other columns of a table of points; None without a column of images."""
     by_name = named_columns(table, {})
     used = {*points.x, *points.y, *(column for column in points.visible if column is not None)}
     by_name = {name: column for name, column in by_name.items() if column not in used}
-    image = image_column(table, by_name, search.are_images, False)
+    image = image_column(table, by_name, are_images, False)
     if image is None:
         return None
     box, convention = box_columns(by_name)
@@ -165,7 +187,7 @@ def _splits(source: ImageTable, notes: list[Note]) -> list[str]:
     if any(splits) or source.split:
         return [split or source.split for split in splits]
     names = [cell_text(cell) for cell in source.table.columns[source.roles.image]]
-    return celeba_splits(source.table.file, names, notes) or splits
+    return published_splits(source.table.file, names, notes) or splits
 
 
 def _classes(source: ImageTable, default: str) -> list[str]:

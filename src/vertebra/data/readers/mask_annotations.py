@@ -14,8 +14,8 @@ from vertebra.annotations.paths import path_column
 from vertebra.annotations.table import SPLITS, Annotations, MaskFiles, Objects
 from vertebra.data.readers.class_files import class_colors, class_names
 from vertebra.data.readers.mask_color_meaning import has_colors_of, meaning_of_colors
-from vertebra.data.readers.mask_files import Pairs
 from vertebra.data.readers.mask_meaning import Meaning, meaning_of_numbers
+from vertebra.data.readers.mask_pair_lists import Pairs
 from vertebra.data.readers.mask_turns import mask_turns
 from vertebra.errors import DataError
 

@@ -2,54 +2,63 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 
-from vertebra.annotations.mask_arrays import ARRAY_SUFFIXES
 from vertebra.annotations.notes import Note
 from vertebra.data.readers.files import (
     any_below,
-    exist,
-    files_below,
+    folder_kind,
     folders_called,
+    folders_in,
     images_below,
     is_image,
     lines_of,
+    listing,
     relative,
     split_folders,
+    walk,
     without_copies,
 )
+from vertebra.data.readers.mask_pair_lists import Pairs, is_mask, is_pair_list, masks_below, read_pairs
 from vertebra.data.readers.name_lists import FileNames, read_names
 from vertebra.data.readers.split_lists import list_files
+from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "img_dir", "JPEGImages", "photos", "leftImg8bit", "inputs")
 MASK_FOLDERS = (
-    *("masks", "mask", "ann_dir", "annotations", "annots", "labels", "label", "segmentations", "gt", "ground_truth"),
+    *(
+        "1st_manual",
+        "masks",
+        "mask",
+        "ann_dir",
+        "annotations",
+        "annots",
+        "labels",
+        "label",
+        "segmentations",
+        "gt",
+        "ground_truth",
+    ),
     *("groundtruth", "gtFine", "targets", "mask_dir", "seg", "trimaps"),
 )
 INNER_MASKS = ("masks", "trimaps", "SegmentationClass", "segmentations")
 BESIDE = ("annot", "_annot", "_annotations", "_mask", "_masks", "masks", "_labels", "labels", "_gt", "_GroundTruth")
 ENDINGS = (
     *("", "_mask", "_masks", "_L", "_gt", "_label", "_labels", "_seg", "_segmentation", "-mask", "_gtFine_labelIds"),
-    *("_groundtruth", "_annotation", "_ann", "_color_mask"),
+    *("_groundtruth", "_annotation", "_ann", "_color_mask", "_manual1"),
 )
-IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img")
-LIST_FOLDERS = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets")
-MOST_WORDS = 40  # of a line of a list
+IMAGE_ENDINGS = ("", "_leftImg8bit", "_image", "_img", "_RGB", "_sat", "_training", "_test")
+LIST_FOLDERS = (".", "splits", "lists", "ImageSets/Segmentation", "ImageSets", "annotations")
+SAMPLED_FOLDERS, SAMPLED_NAMES = 30, 200  # that show whether there may be masks beside images
+MATCHED = 0.5  # least share of the images of a folder that have a mask beside them
 
-Pairs = list[tuple[str, str]]
-
-
-def is_mask(name: str) -> bool:
-    """Whether a file name is that of an image or an array."""
-    return is_image(name) or (Path(name).suffix.lower() in ARRAY_SUFFIXES and not name.startswith("."))
-
-
-def masks_below(path: Path) -> list[Path]:
-    """All mask files in a folder and the folders below, by path."""
-    return files_below(path, is_mask)
+_NO_MASKS = re.compile("panoptic|instance")  # masks that number objects
+_VERSION = re.compile(r"v\d+(\.\d+)*")
 
 
 def looks_like(path: Path) -> bool:
@@ -70,33 +79,29 @@ def find_pairs(path: Path, notes: list[Note]) -> dict[str, Pairs]:
         DataError: there are no pairs, a list has files that do not exist, or it is neither one of pairs nor of names.
     """
     if path.is_file():
-        return {"": _read_pairs(path, path.parent, notes)}
+        return {"": read_pairs(path, path.parent, notes)}
     lists = list_files(path, LIST_FOLDERS)
     parallel = parallel_folders(path)
     if lists and (not parallel or any(is_pair_list(file) for file in lists.values())):
-        return {split: _read_pairs(file, path, notes) for split, file in lists.items()}
+        return {split: read_pairs(file, path, notes) for split, file in lists.items()}
     if not parallel:
         raise DataError(
             f"{path}: no masks found; put them in 'masks' beside 'images' (or ann_dir beside img_dir), each mask with the name of "
             "its image, or list pairs in train.txt"
         )
-    pairs = {split: _match(images, masks, path, notes) for split, (images, masks) in parallel.items()}
+    pairs = {
+        split: _match_together(images, path, notes) if images == masks else _match(images, masks, path, notes)
+        for split, (images, masks) in parallel.items()
+    }
+    aside = [folder.name for _, masks in parallel.values() for folder in _mask_folders(masks.parent) if folder != masks]
+    if aside and not any(images == masks for images, masks in parallel.values()):
+        notes.append(Note.of("folder", "of masks, beside another,", "left aside", aside))
     if lists and set(pairs) == {""}:
         return _divided(pairs, lists, notes)
     if lists:
         names = [file.name for file in lists.values()]
         notes.append(Note.of("list", "beside folders of splits", "left aside", names))
     return pairs
-
-
-def is_pair_list(file: Path) -> bool:
-    """Whether the first line of a file is an image and its mask."""
-    try:
-        with file.open(encoding="utf-8-sig", errors="replace") as opened:
-            line = next((line.strip() for line in (opened.readline(4096) for _ in range(100)) if line.strip()), "")
-    except OSError:
-        return False
-    return bool(_splittings(line))
 
 
 def parallel_folders(path: Path) -> dict[str, tuple[Path, Path]]:
@@ -114,64 +119,94 @@ def parallel_folders(path: Path) -> dict[str, tuple[Path, Path]]:
             folders[split] = (images, masks)
         elif beside and beside != folder:
             folders[split] = (folder, beside)
-    return folders
+    if folders or folders_called(path, ("SegmentationClass", "SegmentationObject")):  # of VOC
+        return folders
+    return _folders_with_words(path) or _folders_of_both(path)
+
+
+def _folders_with_words(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders whose names have a word for images or masks (``Training_Input``, ``Training_GroundTruth``), by split."""
+    by_kind: dict[str, dict[str, list[Path]]] = {"images": {}, "annotations": {}}
+    for folder in folders_in(path):
+        kind = folder_kind(folder.name)
+        if kind and not _NO_MASKS.search(folder.name.lower()) and any_below(folder, is_mask):
+            by_kind[kind].setdefault(split_of(folder.name) or "", []).append(folder)
+    images, masks = by_kind["images"], by_kind["annotations"]
+    alone = [split for split in images if len(images[split]) == len(masks.get(split, ())) == 1]
+    return {split: (images[split][0], masks[split][0]) for split in alone}
+
+
+def _folders_of_both(path: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders of images and masks together, by split: ``1_sat.jpg`` with ``1_mask.png``, ``Urban/images`` with ``Urban/masks``."""
+    folders = split_folders(path) or ({} if _is_around_another(path) else {"": path})
+    return {split: (folder, folder) for split, folder in folders.items() if _are_together(folder)}
+
+
+def _is_around_another(path: Path) -> bool:
+    """Whether all images of a folder are in one folder inside, which is then the data set."""
+    return not any(map(is_image, listing(path).files)) and sum(any_below(f, is_image) for f in folders_in(path)) < 2
+
+
+def _are_together(folder: Path) -> bool:
+    if not any(_hints_at_masks(inner, names) for _, inner, names in islice(walk(folder), SAMPLED_FOLDERS)):
+        return False
+    images, masks = _divided_by_name(folder)
+    return bool(masks) and len(set(images) & set(masks)) >= max(MATCHED * len(images), MATCHED * len(masks))
+
+
+def _hints_at_masks(folders: Sequence[str], names: Sequence[str]) -> bool:
+    """Whether a folder has folders of masks, or some of its files are called as masks."""
+    endings = tuple(ending for ending in ENDINGS if ending)
+    of_masks = any(name.rpartition(".")[0].endswith(endings) for name in names[:SAMPLED_NAMES])
+    return of_masks or any(folder_kind(name) == "annotations" for name in folders[:SAMPLED_NAMES])
+
+
+def _divided_by_name(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
+    """The images and the masks of a folder by what their names have in common: files of masks, in folders or with an ending."""
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
+    for file in masks_below(folder):
+        parts = file.relative_to(folder).parts[:-1]
+        of_masks = any(folder_kind(part) == "annotations" for part in parts)
+        ending = next((end for end in ENDINGS if end and file.stem.endswith(end)), "")
+        endings = IMAGE_ENDINGS if not (of_masks or ending) else (ending,)
+        stem = next((file.stem.removesuffix(end) for end in endings if end and file.stem.endswith(end)), file.stem)
+        key = "/".join([*(part for part in parts if not folder_kind(part)), stem])
+        (masks if of_masks or ending else images).setdefault(key, file)
+    return images, masks
+
+
+def _match_together(folder: Path, root: Path, notes: list[Note]) -> Pairs:
+    """Pairs of images and masks in the same folder."""
+    images, masks = _divided_by_name(folder)
+    for noun, which, names in (
+        ("image", "without a mask", [images[key].name for key in images if key not in masks]),
+        ("mask", "without an image", [masks[key].name for key in masks if key not in images]),
+    ):
+        if names:
+            notes.append(Note.of(noun, which, "left out", names))
+    both = [key for key in images if key in masks]
+    return list(zip(relative([images[k] for k in both], root), relative([masks[k] for k in both], root), strict=True))
 
 
 def _mask_folder(path: Path) -> Path | None:
     """The folder of masks, or that of masks among other annotations inside."""
-    folder = _first(path, MASK_FOLDERS, is_mask)
-    inner = None if folder is None else _first(folder, INNER_MASKS, is_mask)
-    return inner or folder
+    folder = next(iter(_mask_folders(path)), None)
+    if folder is None:  # v2.0/labels, beside v1.2/labels
+        versions = [
+            _first(inner, MASK_FOLDERS, is_mask) for inner in folders_in(path) if _VERSION.fullmatch(inner.name)
+        ]
+        return next((folder for folder in reversed(versions) if folder), None)
+    return _first(folder, INNER_MASKS, is_mask) or folder
+
+
+def _mask_folders(path: Path) -> list[Path]:
+    """The folders of masks, the likeliest first."""
+    return [folder for folder in folders_called(path, MASK_FOLDERS) if any_below(folder, is_mask)]
 
 
 def _first(path: Path, names: Sequence[str], wanted: Callable[[str], bool]) -> Path | None:
     return next((folder for folder in folders_called(path, names) if any_below(folder, wanted)), None)
-
-
-def _splittings(line: str) -> list[tuple[str, str]]:
-    """The pairs of names that a line may be, split at one of its spaces, tabs, commas or semicolons."""
-    pairs = []
-    for mark in ("\t", ";", ",", " "):
-        parts = line.split(mark)
-        for count in range(1, len(parts)) if len(parts) <= MOST_WORDS else ():
-            image, mask = mark.join(parts[:count]).strip(), mark.join(parts[count:]).strip()
-            if is_image(image.rpartition("/")[2]) and is_mask(mask.rpartition("/")[2]):
-                pairs.append((image, mask))
-    return list(dict.fromkeys(pairs))
-
-
-def _read_pairs(file: Path, root: Path, notes: list[Note]) -> Pairs:
-    """The pairs of a list; a line with several spaces is split where both files exist."""
-    lines = [(number, line.strip()) for number, line in enumerate(lines_of(file), start=1) if line.strip()]
-    candidates = []
-    for number, line in lines:
-        splittings = _splittings(line.replace("\\", "/"))
-        if not splittings:
-            raise DataError(f"{file}: line {number} must be 'image mask', got '{line[:80]}'")
-        candidates.append(splittings)
-    names = list(dict.fromkeys(name for splittings in candidates for pair in splittings for name in pair))
-    existing = dict(zip(names, exist(root, names).tolist(), strict=True))
-    pairs: Pairs = [
-        next((pair for pair in splittings if existing[pair[0]] and existing[pair[1]]), splittings[-1])
-        for splittings in candidates
-    ]
-    pairs = without_copies(pairs, file.name, notes)
-    _check_masks(pairs, file)
-    for column, what in enumerate(("image", "mask")):
-        missing = [pair[column] for pair in pairs if not existing[pair[column]]]
-        if missing:
-            raise DataError(
-                f"{file}: {len(missing)} of its {len(pairs)} {what}s do not exist, the first is {root / missing[0]}; "
-                f"paths are relative to {root}"
-            )
-    return pairs
-
-
-def _check_masks(pairs: Pairs, file: Path) -> None:
-    masks = dict(pairs)
-    if len(masks) < len(pairs):
-        image, mask = next(pair for pair in pairs if masks[pair[0]] != pair[1])
-        raise DataError(f"{file}: image {image} has two masks, {mask} and {masks[image]}; keep one of the lines")
 
 
 def _divided(pairs: dict[str, Pairs], lists: dict[str, Path], notes: list[Note]) -> dict[str, Pairs]:
@@ -192,7 +227,10 @@ def _divided(pairs: dict[str, Pairs], lists: dict[str, Path], notes: list[Note])
     if unknown:
         notes.append(Note.of("listed image", "without a file or a mask", "left out", unknown))
     rest = sorted(set(mask_of) - {image for part in divided.values() for image, _ in part})
-    if rest:
+    if rest and "train" not in divided:
+        divided["train"] = [(image, mask_of[image]) for image in rest]
+        notes.append(Note.of("image", "that no list names", "taken as train, which has none", rest))
+    elif rest:
         notes.append(Note.of("image", "that no list names", "left out", rest))
     return divided
 

@@ -15,6 +15,8 @@ from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.class_files import CITYSCAPES
+from vertebra.data.readers.known_layouts import known_layout
 from vertebra.data.readers.mask_annotations import mask_annotations
 from vertebra.data.readers.mask_files import find_pairs, looks_like
 from vertebra.data.readers.mask_objects import find_objects, object_annotations
@@ -34,7 +36,8 @@ class MaskFolderReader(AnnotationReader):
 
     def looks_like(self, path: Path) -> bool:
         """Whether a folder, or a list file, has images with masks."""
-        return looks_like(path) or (path.is_dir() and find_objects(path) is not None)
+        masks = looks_like(path) or (path.is_dir() and find_objects(path) is not None)
+        return masks and not known_layout(path)
 
     def kinds_in(self, path: Path) -> frozenset[str]:
         """Outlines where each object has a mask file, else masks."""
@@ -60,4 +63,5 @@ class MaskFolderReader(AnnotationReader):
         pairs = find_pairs(path, notes)
         if split is not None and split not in pairs:
             raise NoSplit(f"{path}: there is no split '{split}'")
-        return mask_annotations(root, pairs, split, path, options, notes)
+        of_cityscapes = all(Path(mask).stem.endswith("_labelIds") for part in pairs.values() for _, mask in part)
+        return mask_annotations(root, pairs, split, path, options, notes, CITYSCAPES if of_cityscapes else None)

@@ -31,11 +31,9 @@ from vertebra.data.readers.mask_files import (
     IMAGE_FOLDERS,
     LIST_FOLDERS,
     MASK_FOLDERS,
-    is_mask,
-    is_pair_list,
-    masks_below,
     parallel_folders,
 )
+from vertebra.data.readers.mask_pair_lists import is_mask, is_pair_list, masks_below
 from vertebra.data.readers.split_lists import list_files
 from vertebra.errors import DataError
 
@@ -74,7 +72,7 @@ def find_objects(path: Path) -> MaskObjects | None:
         return None
     parallel = parallel_folders(path)
     for pair, classes in ((_by_class_folder, True), (_by_ending, False)):
-        masks = {split: pair(images, folder) for split, (images, folder) in parallel.items()}
+        masks = {split: pair(images, folder) for split, (images, folder) in parallel.items() if images != folder}
         if masks and all(masks.values()):
             named = {name for part in masks.values() for _, entries in part for name, _ in entries}
             unmatched = {split: _unmatched(parallel[split][1], part) for split, part in masks.items()}

@@ -8,7 +8,6 @@ the columns' names show; without such names, as the only convention in which all
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,12 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.celeba import celeba_table, published_splits
+from vertebra.data.readers.class_folder_layout import folders_of_splits
 from vertebra.data.readers.image_sizes import image_sizes
 from vertebra.data.readers.landmark_columns import has_points
+from vertebra.data.readers.published_tables import is_published, published_files, published_table
+from vertebra.data.readers.split_lists import is_split_list, label_list
 from vertebra.data.readers.table_attributes import attribute_columns, attributes_per_box
 from vertebra.data.readers.table_boxes import (
     as_edges,
@@ -32,10 +35,11 @@ from vertebra.data.readers.table_boxes import (
     labels_per_box,
     numeric_cells,
 )
-from vertebra.data.readers.table_columns import find_roles
+from vertebra.data.readers.table_columns import MissingColumn, find_roles
 from vertebra.data.readers.table_files import SUFFIXES, Table, cell_text, normal_name, read_table
 from vertebra.data.readers.table_images import ImageSearch, data_root
 from vertebra.data.readers.table_names import class_names_of
+from vertebra.data.readers.table_runs import add_runs, divided_names
 from vertebra.data.readers.table_sources import (
     Described,
     ImageTable,
@@ -47,7 +51,7 @@ from vertebra.data.readers.table_sources import (
 from vertebra.data.readers.table_values import Labels, labels_of, splits_of
 from vertebra.errors import DataError, shortened
 
-OTHERS = ("submission", "collecteddata")
+OTHERS = ("submission", "collecteddata", "listbboxceleba")  # the last has boxes of other images than the aligned ones
 NOT_TABLES = frozenset({"regionshapeattributes", "scorer"})  # columns of VIA and DeepLabCut
 
 
@@ -57,7 +61,7 @@ class TableReader(AnnotationReader):
     name = "table"
     summary = "a table of images with labels or boxes (CSV, TSV, JSON lines, Parquet)"
     suffixes = SUFFIXES
-    holds = frozenset({"labels", "boxes"})
+    holds = frozenset({"labels", "boxes", "outlines"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file, or a folder with a few of them, is a table that names images."""
@@ -65,6 +69,11 @@ class TableReader(AnnotationReader):
             return bool(_sources(path, {}, head=True))
         except DataError:  # a damaged table, or one that needs a package
             return path.is_file() and path.suffix.lower() in SUFFIXES
+
+    def kinds_in(self, path: Path) -> frozenset[str]:
+        """Outlines where a table has run lengths, else labels and boxes."""
+        runs = any(source.roles.runs is not None for source in _sources(path, {}, head=True))
+        return frozenset({"outlines"}) if runs else frozenset({"labels", "boxes"})
 
     def refusal(self, path: Path) -> str:
         """Which columns the first table has, if none is understood."""
@@ -81,7 +90,7 @@ class TableReader(AnnotationReader):
         """The splits that tables, or the column that the user named, have."""
         sources = _sources(path, dict(options.columns))
         names = {source.split for source in sources}
-        names |= {name for source in sources for name in splits_of(source.table, source.roles, [])}
+        names |= {name for source in sources for name in _splits(source, source.names, [])}
         return tuple(name for name in SPLITS if name in names)
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
@@ -120,17 +129,40 @@ def _sources(
 ) -> list[ImageTable]:
     """The tables of labels or boxes; see `image_tables`."""
 
+    missing: list[MissingColumn] = []
+
     def describe(table: Table, search: ImageSearch) -> Described | None:
         if {normal_name(name) for name in table.names or ()} & NOT_TABLES or has_points(table):
             return None
-        roles = find_roles(table, search.are_images, columns)
+        published = is_published(table.file)
+        try:
+            roles = find_roles(table, (lambda names: True) if published else search.are_images, columns)
+        except MissingColumn as error:  # another table may have it
+            missing.append(error)
+            return None
         return None if roles is None else (roles, None)
 
-    return image_tables(path, _files(path), partial(read_table, head=head), describe, notes)
+    def read(file: Path) -> Table | None:
+        if is_published(file):
+            return published_table(file, head)
+        if file.suffix.lower() == ".txt":
+            return celeba_table(file, head) or label_list(file, head)
+        return divided_names(read_table(file, head=head))
+
+    sources = image_tables(path, _files(path), read, describe, notes)
+    if missing and not sources:
+        raise missing[0]
+    return sources
 
 
 def _files(path: Path) -> list[Path]:
-    return table_files(path, lambda name: name.endswith(SUFFIXES) and (path.is_file() or not _is_other(name)))
+    lists = path.is_dir() and not folders_of_splits(path)  # of class folders, which have the classes
+
+    def is_table(name: str) -> bool:
+        of_labels = name.endswith(".txt") and (path.is_file() or "_attr_" in name or (lists and is_split_list(name)))
+        return of_labels or (name.endswith(SUFFIXES) and (path.is_file() or not _is_other(name)))
+
+    return [*published_files(path, points=False), *table_files(path, is_table)]
 
 
 def _is_other(name: str) -> bool:
@@ -161,7 +193,7 @@ def _add(
         notes.append(Note.of("column", f"of {table.file.name}", "not read", ignored))
     names = source.names
     paths = source.paths(names, notes)
-    splits = splits_of(table, roles, notes)
+    splits = _splits(source, names, notes)
     codes = [SPLITS.index(split or source.split) if split or source.split else -1 for split in splits]
     sizes = image_sizes_of(table, roles)
     of_rows = np.full(len(table), -1, dtype=np.int64)
@@ -171,15 +203,32 @@ def _add(
             continue
         if (image, code) not in rows:
             height_width = (int(sizes[number, 1]), int(sizes[number, 0]))
-            annotated = bool(roles.box) or any(label is not None for label in labels[number : number + 1])
+            annotated = (
+                bool(roles.box)
+                or roles.runs is not None
+                or any(label is not None for label in labels[number : number + 1])
+            )
             rows[image, code] = builder.image(image, size=height_width, split=code, annotated=annotated)
         of_rows[number] = rows[image, code]
     if any(not name for name in names):
         notes.append(Note.of("row", f"of {table.file.name} without an image", "dropped", [], names.count("")))
-    if roles.box:
+    if roles.runs is not None:
+        images = [paths.get(name, "") for name in names]
+        sizes = _with_headers(sizes, np.flatnonzero(of_rows >= 0), images, builder.root)
+        of_objects = [None if label is None else label[0] for label in labels]
+        add_runs(table, roles.runs, of_objects, of_rows, sizes, builder)
+    elif roles.box:
         _add_boxes(source, labels, of_rows, [paths.get(name, "") for name in names], sizes, attributes, builder)
     else:
         _add_labels(source, labels, of_rows, builder)
+
+
+def _splits(source: ImageTable, names: Sequence[str], notes: list[Note]) -> list[str]:
+    """The split of each row: by its columns, or by published lists beside a table of no split; "" without one."""
+    splits = splits_of(source.table, source.roles, notes)
+    if any(splits) or source.split:
+        return splits
+    return published_splits(source.table.file, names, notes) or splits
 
 
 def _add_labels(source: ImageTable, labels: Labels, of_rows: np.ndarray, builder: AnnotationBuilder) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from vertebra.data.readers.files import is_image
 from vertebra.data.readers.table_files import Table, cell_text, normal_name
+from vertebra.data.readers.table_runs import runs_column
 from vertebra.errors import DataError, suggest
 
 IMAGE = (
@@ -71,6 +72,7 @@ class Roles:
         flags: (column, split) of columns that mark the images of a split.
         size: width and height of the image.
         crowd, confidence: of each row.
+        runs: the run lengths of an object in each row.
         further: all other columns.
     """
 
@@ -84,7 +86,12 @@ class Roles:
     size: tuple[int, int] | None = None
     crowd: int | None = None
     confidence: int | None = None
+    runs: int | None = None
     further: tuple[int, ...] = ()
+
+
+class MissingColumn(DataError):
+    """A column that the user named is not in a table."""
 
 
 def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], columns: Mapping[str, str]) -> Roles | None:
@@ -96,16 +103,17 @@ def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], column
         columns: the column for each of some `ROLES`, as the user gave them.
 
     Raises:
-        DataError: a column that the user named does not exist.
+        MissingColumn: a column that the user named does not exist.
     """
     by_name = named_columns(table, columns)
     image = image_column(table, by_name, are_images, "image" in columns)
     if image is None:
         return None
-    box, convention = box_columns(by_name)
+    runs = runs_column(table)
+    box, convention = ((), "") if runs is not None else box_columns(by_name)
     if not box and table.names is None:
         box = _nameless_box(table, image)
-    taken = {image, *box}
+    taken = {image, *box, *(() if runs is None else (runs,))}
 
     def first(names: Sequence[str]) -> int | None:
         return next((by_name[name] for name in names if name in by_name and by_name[name] not in taken), None)
@@ -122,12 +130,12 @@ def find_roles(table: Table, are_images: Callable[[Sequence[str]], bool], column
     rest = [number for number in range(len(table.columns)) if number not in taken]
     if label is None and table.names is None and len(rest) == 1:
         label = rest[0]
-    one_hot = label is None and not box
+    one_hot = label is None and not box and runs is None
     labels = (label,) if label is not None else tuple(_bit_columns(table, rest)) if one_hot else ()
-    if not labels and not box:
+    if not labels and not box and runs is None:
         return None
     further = tuple(number for number in rest if number not in labels)
-    return Roles(image, labels, one_hot, box, convention, split, flags, size, crowd, confidence, further)
+    return Roles(image, labels, one_hot, box, convention, split, flags, size, crowd, confidence, runs, further)
 
 
 def named_columns(table: Table, columns: Mapping[str, str]) -> dict[str, int]:
@@ -138,7 +146,7 @@ def named_columns(table: Table, columns: Mapping[str, str]) -> dict[str, int]:
         if role not in ROLES:
             raise DataError(f"columns: '{role}' is no column that is read. {suggest(role, ROLES)}")
         if str(title) not in titles:
-            raise DataError(
+            raise MissingColumn(
                 f"{table.file}: it has no column '{title}', which columns.{role} names; it has: {', '.join(titles[:12])}"
             )
         by_name[role] = titles.index(str(title))

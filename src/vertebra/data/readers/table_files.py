@@ -205,6 +205,8 @@ def _of_entries(file: Path, entries: Sequence[dict[str, Any]], notes: list[Note]
 def _flat(entry: dict[str, Any], of_datasets: bool = False) -> dict[str, Any]:
     """An object with the values of its ``objects``; their ``bbox`` is left, top, width and height in the file of `datasets`."""
     inner = entry.get("objects")
+    if isinstance(inner, list) and inner and all(isinstance(each, dict) for each in inner):
+        inner = {key: [each.get(key) for each in inner] for key in dict.fromkeys(key for each in inner for key in each)}
     if not isinstance(inner, dict):
         return entry
     named = {"xywh" if of_datasets and key == "bbox" else key: value for key, value in inner.items()}

@@ -88,13 +88,14 @@ def image_tables(
         except DataError as error:
             damaged[file.name] = error
             continue
-        split = split_of(file.stem) or (split_of(file.parent.name) if file.parent != root else None) or ""
+        folder = file.parent.name.replace("test-dev", "test")  # of VisDrone
+        split = split_of(file.stem) or (split_of(folder) if file.parent != root else None) or ""
         search = ImageSearch(root, file, split)
         described = None if table is None else describe(table, search)
         if table is not None and described is not None:
             roles, points = described
             sources.append(ImageTable(table, roles, split, search, points))
-        else:
+        elif table is not None:
             others.append(file.name)
     if damaged and not sources:
         raise next(iter(damaged.values()))
@@ -124,7 +125,15 @@ def built(builder: AnnotationBuilder, images: Sequence[str], split: str | None, 
     unnamed = not_named(builder.root, images)
     if unnamed:
         builder.notes.append(Note.of("image", "that no table names", "left out", unnamed))
-    annotations = builder.build()
+    return of_split(builder.build(), split, path)
+
+
+def of_split(annotations: Annotations, split: str | None, path: Path) -> Annotations:
+    """The annotations of a split, with a note about images of none; None for all.
+
+    Raises:
+        DataError: there is no image of the split.
+    """
     if split is None or annotations.splits is None:
         return annotations
     stray = annotations.names(np.flatnonzero(annotations.splits < 0))

@@ -39,7 +39,7 @@ def labels_of(table: Table, roles: Roles, notes: list[Note]) -> tuple[Labels, li
     cells, title = table.columns[column], table.title(column)
     labels = [_as_list(cell) for cell in cells]
     texts = [label[0] for label in labels if label is not None and len(label) == 1]
-    separator = "" if roles.box else _separator(texts, normal_name(title))
+    separator = "" if roles.box or roles.runs is not None else _separator(texts, normal_name(title))
     if separator:
         labels = [_divided(label, separator) for label in labels]
         several = sum(label is not None and len(label) > 1 for label in labels)
@@ -48,7 +48,7 @@ def labels_of(table: Table, roles: Roles, notes: list[Note]) -> tuple[Labels, li
         notes.append(Note.of("cell", which, done, [], several))
     labels = [label or None for label in labels]
     names = list(dict.fromkeys(name for label in labels for name in label or ()))
-    if not roles.box:
+    if not roles.box and roles.runs is None:
         _check_names(names, labels, table, title)
     return labels, sorted_names(names)
 

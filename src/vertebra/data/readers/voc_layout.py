@@ -32,6 +32,7 @@ XML_FOLDERS = ("Annotations", "annotation", "annots", "annot", "xmls", "xml", "l
 INNER_FOLDERS = ("xmls", "xml", "Annotations", "bboxes")
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "image", "JPEGImage", "PNGImages", "pictures", "photos", "data")
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", ".")
+MASK_LIST_FOLDERS = ("ImageSets/Segmentation", *LIST_FOLDERS)
 SAMPLED = 5  # XML files that show the format
 
 
@@ -91,8 +92,12 @@ def find_parts(path: Path, split: str = "") -> list[Part]:
     return [part for name, folder in split_folders(path).items() for part in find_parts(folder, name)]
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path, lists: tuple[str, ...] = LIST_FOLDERS) -> Layout:
     """The files of a data set.
+
+    Args:
+        path: its folder.
+        lists: the folders of the lists of its splits, the likeliest first.
 
     Raises:
         DataError: it has no XML files, or they have no images.
@@ -112,7 +117,7 @@ def find_layout(path: Path) -> Layout:
     bare = {image: part.split for part, named in zip(parts, images, strict=True) for image, _ in named}
     for image in sorted(set(bare) - set(layout.images.values())):
         layout.without.setdefault(bare[image], []).append(image.stem)
-    return layout if any(layout.files) else _listed(path, layout)
+    return layout if any(layout.files) else _listed(path, layout, lists)
 
 
 def xml_below(folder: Path) -> list[Path]:
@@ -129,13 +134,14 @@ def read_lists(lists: Mapping[str, Path], names: FileNames) -> dict[str, Listed]
     return {split: read_names(file, lines_of(file), names) for split, file in lists.items()}
 
 
-def _listed(path: Path, layout: Layout) -> Layout:
+def _listed(path: Path, layout: Layout, folders: tuple[str, ...]) -> Layout:
     """A layout divided by its lists, if it has any."""
-    lists = list_files(path, (*LIST_FOLDERS, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
+    lists = list_files(path, (*folders, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
     if not lists:
         return layout
     names = FileNames({_key(file, path): file for file in layout.files[""]})
-    listed = read_lists(lists, names)
+    bare = {split for split, file in lists.items() if _names_images_only(file, names, layout)}
+    listed = read_lists({split: file for split, file in lists.items() if split not in bare}, names)
     files: dict[str, list[Path]] = {}
     without: dict[str, list[str]] = {}
     notes: dict[str, list[Note]] = {}
@@ -143,7 +149,18 @@ def _listed(path: Path, layout: Layout) -> Layout:
         notes[split] = []
         files[split] = without_copies(part.files, f"the list of split '{split}'", notes[split])
         without[split] = part.unknown
-    return Layout(files, layout.images, without, notes, layout.names)
+    for split in sorted(bare) if files else ():
+        note = Note.of("list", "of images that have no XML file", "left aside", [lists[split].name])
+        notes[next(iter(files))].append(note)
+    return Layout(files, layout.images, without, notes, layout.names) if files else layout
+
+
+def _names_images_only(file: Path, names: FileNames, layout: Layout) -> bool:
+    """Whether none of the images that a list names has an XML file, as those of the test split of Oxford-IIIT Pet."""
+    words = [line.split() for line in lines_of(file) if line.strip()]
+    first = [each[0] for each in words if not each[0].startswith("#")]
+    with_image = [name for name in first if any(images.match(name) for images in layout.names)]
+    return bool(with_image) and not any(names.match(name) for name in first)
 
 
 def _images_of(part: Part) -> list[tuple[Path, Path]]:

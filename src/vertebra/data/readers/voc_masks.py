@@ -10,7 +10,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import Annotations
 from vertebra.data.readers.files import any_below, folders_called, images_below, is_image, relative
 from vertebra.data.readers.mask_annotations import mask_annotations
-from vertebra.data.readers.mask_files import Pairs, is_mask, masks_below
+from vertebra.data.readers.mask_pair_lists import Pairs, is_mask, masks_below
 from vertebra.data.readers.name_lists import FileNames
 from vertebra.data.readers.split_lists import list_files
 from vertebra.data.readers.voc_layout import IMAGE_FOLDERS, find_parts, read_lists, xml_below

@@ -20,7 +20,7 @@ from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.shapes import DeferredShapes, Shapes
 from vertebra.annotations.table import Annotations
 from vertebra.data.readers.files import any_below, folders_called
-from vertebra.data.readers.mask_files import is_mask, masks_below
+from vertebra.data.readers.mask_pair_lists import is_mask, masks_below
 from vertebra.errors import DataError
 from vertebra.tasks.box_iou import iou as box_iou
 
