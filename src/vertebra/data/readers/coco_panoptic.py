@@ -41,7 +41,7 @@ class CocoPanopticReader(AnnotationReader):
     name = "coco_panoptic"
     summary = "COCO panoptic JSON (with segments_info) and its PNG files"
     suffixes = (".json",)
-    holds = frozenset({"masks"})
+    holds = frozenset({"boxes", "outlines", "masks"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is COCO panoptic JSON, or a folder contains such files."""
