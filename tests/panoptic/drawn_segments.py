@@ -90,7 +90,7 @@ def write_scenes(root: Path, counts: dict[str, int]) -> Path:
         images, annotations = [], []
         for number in range(count):
             scene = draw_scene([number, len(split)], style=SceneStyle(size=SIZE))
-            ids = np.where(scene.numbers > 0, 1000 * scene.numbers, 0)
+            ids = 1000 * scene.numbers.astype(np.int64)
             ids[(ids == 0) & (np.arange(SIZE[0]) < SIZE[0] // 2)[:, None]] = 7
             ids[ids == 0] = 70_000
             ids[:, -3:] = 0
