@@ -16,7 +16,6 @@ import vertebra
 from tests.panoptic.drawn_segments import SIZE, STUFF, write_scenes
 from vertebra.annotations.mask_files import read_segment_ids
 from vertebra.cli.main import app
-from vertebra.data.open import open_data
 from vertebra.demo.animals import ANIMALS
 from vertebra.panoptic.labels import PanopticLabels
 from vertebra.panoptic.quality import PanopticQuality, Segments
@@ -44,19 +43,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("animals", "boxes"):
         model.thresholds[name] = dict.fromkeys(THINGS, THRESHOLD)
     return model.save(tmp_path_factory.mktemp("models") / "model.safetensors")
-
-
-def test_all_branches_read_one_data_set(scenes: Path) -> None:
-    things = open_data(scenes, "instances", "val")
-    boxes, pixels = open_data(scenes, "detect", "val"), open_data(scenes, "segment", "val")
-    names = pixels.labels["segment"].classes
-    assert things.labels["instances"].classes == boxes.labels["detect"].classes == names[:-2]
-    for row in range(3):
-        objects: Any = things.columns["instances"].get(row, SIZE)
-        mask = pixels.columns["segment"].get(row, SIZE).mask
-        np.testing.assert_array_equal(objects.boxes, boxes.columns["detect"].get(row, SIZE).boxes)
-        assert objects.crowd.any() and sum(region.area for region in objects.rles) == (mask < len(names) - 2).sum()
-    assert any("segments of classes that are not listed" in str(note) for note in things.notes)
 
 
 def test_files_and_metrics_agree(scenes: Path, model: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def _annotations(file: Path, folder: Path) -> Annotations:
 
 def _image_folders(tops: Sequence[Path], split: str, root: Path, masks: Sequence[str]) -> list[Path]:
     """The folders that names of images may be relative to: none that has masks, which may have the same names."""
-    of_masks = {(root / mask).parent for mask in masks if mask} - set(tops)
+    of_masks = {folder for mask in masks if mask for folder in (root / mask).parents} - set(tops)
     return [folder for folder in image_folders(tops, split) if folder not in of_masks]
 
 
