@@ -56,6 +56,7 @@ PAGES = [
         "docs/augmentation.md",
         "docs/calibration.md",
         "docs/tracking.md",
+        "docs/panoptic.md",
     )
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,13 @@ import pytest
 
 from vertebra.annotations.run_lengths import Region, label_regions
 from vertebra.errors import ConfigError
+from vertebra.evaluation.panoptic import PanopticEvaluation
 from vertebra.inference.results import Result
+from vertebra.model_info import ModelInfo
 from vertebra.panoptic.fusion import FusionRule, fuse, fuse_segments
 from vertebra.panoptic.ground_truth import true_segments
 from vertebra.panoptic.labels import PanopticLabels
+from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.instances.annotation import InstanceAnnotation
 from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.instances.types import InstancePrediction, region_array
@@ -141,6 +145,30 @@ def test_true_segments_need_panoptic_annotations() -> None:
     assert "background" in str(
         true_segments(annotated(), SegmentAnnotation(mask), PIXELS, PanopticLabels.of(THINGS, PIXELS))
     )
+
+
+def test_an_evaluation_pairs_the_branches_of_an_image_and_stops_at_other_data() -> None:
+    branches = {"regions": ("segment", SegmentLabels(("sky", "dog"))), "animals": ("instances", THINGS)}
+    info = ModelInfo(ResizeSpec(SIZE), 3, branches, thresholds={"animals": {"cat": 0.95, "dog": 0.5}})
+    evaluation = PanopticEvaluation.of(info, 2)
+    assert evaluation is not None and PanopticEvaluation.of(info._replace(branches={}), 2) is None
+    annotation = InstanceAnnotation.of([region(8, 12)], np.array([1]), np.zeros(1, dtype=bool), SIZE)
+    mask = SegmentAnnotation(pixels((0, 8), (1, 4), (255, 8)).mask)
+    whole = SegmentPrediction(pixels((0, 20)).mask, SegmentLabels(("sky", "dog")))
+    predicted = objects((8, 12, 0.9, 1), (0, 4, 0.9, 0))  # the cat is below the threshold of its class
+    a, b, c, d, e = (Path(name) for name in "abcde")
+    for name, path in (("regions", a), ("regions", b), ("animals", b), ("animals", a), ("animals", c), ("boxes", c)):
+        evaluation.add(name, *((whole, mask) if name == "regions" else (predicted, annotation)), path)
+    assert evaluation.images == 2 and not evaluation.notes()
+    assert evaluation.scores()["panoptic/pq"] == 1.0 and "panoptic/pq/cat" not in evaluation.scores()
+    for path in (d, e):  # of more images than a batch has, the first wait no longer
+        evaluation.add("animals", predicted, annotation, path)
+    evaluation.add("regions", whole, mask, c)
+    assert evaluation.images == 2
+    twice = InstanceAnnotation.of([region(8, 12)] * 2, np.array([1, 1]), np.zeros(2, dtype=bool), SIZE)
+    evaluation.add("animals", predicted, twice, c)
+    assert evaluation.scores() == {}
+    assert evaluation.notes() == ["no panoptic quality, since the data are not panoptic: c: objects overlap"]
 
 
 def test_regions_of_a_map() -> None:

@@ -83,15 +83,6 @@ def test_an_exported_file_gives_the_same_segments(scenes: Path, model: Path, tmp
     )
 
 
-def test_data_that_are_not_panoptic_have_no_quality(scenes: Path, model: Path, tmp_path: Path, capsys: Any) -> None:
-    vertebra.convert_data(scenes, "coco", tmp_path / "coco")
-    scores = vertebra.evaluate(model, split="val", data=tmp_path / "coco", branches=["animals", "boxes"])
-    assert "animals/map" in scores and "panoptic/pq" not in scores
-    scores = vertebra.evaluate(model, split="val", data=tmp_path / "coco")
-    assert "regions/mean_iou" in scores and "panoptic/pq" not in scores
-    assert "no panoptic quality, since the data are not panoptic" in capsys.readouterr().err
-
-
 def _content(file: Path) -> dict[str, Any]:
     """The segments of COCO panoptic files by image id, in the order of the categories."""
     raw = json.loads(file.read_text())
