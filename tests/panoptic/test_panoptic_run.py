@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import vertebra
+from tests.daily_sample import SEED, WHOLE, daily_sample
 from tests.panoptic.drawn_segments import SIZE, STUFF, write_scenes
 from vertebra.annotations.mask_files import read_segment_ids
 from vertebra.cli.main import app
@@ -69,9 +70,13 @@ def test_files_and_metrics_agree(scenes: Path, model: Path, tmp_path: Path) -> N
     assert isinstance(again.exception, vertebra.RunError) and "nothing is overwritten" in str(again.exception)
 
 
-def test_an_exported_file_gives_the_same_segments(scenes: Path, model: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not WHOLE and SEED % 3 > 0, reason="an export takes long, so it is tried every third day")
+@pytest.mark.parametrize("options", daily_sample([{"class_map": True}, {"input": "canvas", "canvas": "fixed"}], 1))
+def test_an_exported_file_gives_the_same_segments(
+    options: dict[str, Any], scenes: Path, model: Path, tmp_path: Path
+) -> None:
     loaded: Any = vertebra.load(model)
-    loaded.export(tmp_path / "model.onnx", images=[np.asarray(Image.open(scenes / "val/val0.png"))])
+    loaded.export(tmp_path / "model.onnx", images=[np.asarray(Image.open(scenes / "val/val0.png"))], **options)
     file: Any = vertebra.load(tmp_path / "model.onnx")
     for name in ("val0", "val1", "val2"):
         (ours,), (theirs,) = (each.predict(scenes / f"val/{name}.png") for each in (loaded, file))

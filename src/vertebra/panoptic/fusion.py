@@ -60,7 +60,7 @@ def fuse(objects: InstancePrediction, pixels: SegmentPrediction, rule: FusionRul
         ConfigError: the classes of pixels may overlap.
     """
     labels = PanopticLabels.of(objects.spec, pixels.spec)
-    ids, kept = paste_objects(objects.rles, objects.scores, objects.size, rule.max_overlap)
+    ids, kept = paste_objects(objects.rles.tolist(), objects.scores, objects.size, rule.max_overlap)
     class_map = pixels.mask
     minimum = rule.min_stuff_share * class_map.size
     stuff = fill_stuff(ids, class_map, labels.stuff_ids(pixels.spec), minimum, first=len(kept) + 1)

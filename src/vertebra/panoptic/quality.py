@@ -55,11 +55,11 @@ def compare(predicted: Segments, actual: Segments, class_count: int) -> np.ndarr
     same = (actual.class_ids[:, None] == predicted.class_ids) & ~actual.crowd[:, None]
     rows, columns = np.nonzero(same & (iou > MATCH_IOU))
     counts = np.zeros((class_count, 4))
-    np.add.at(counts, (actual.class_ids[rows], IOU), iou[rows, columns])
-    np.add.at(counts, (actual.class_ids[rows], TP), 1)
+    np.add.at(counts[:, IOU], actual.class_ids[rows], iou[rows, columns])
+    np.add.at(counts[:, TP], actual.class_ids[rows], 1)
     missed = ~actual.crowd
     missed[rows] = False
-    np.add.at(counts, (actual.class_ids[missed], FN), 1)
+    np.add.at(counts[:, FN], actual.class_ids[missed], 1)
     crowd_of = np.full(class_count, -1)
     crowds = np.flatnonzero(actual.crowd)
     crowd_of[actual.class_ids[crowds]] = crowds
@@ -67,7 +67,7 @@ def compare(predicted: Segments, actual: Segments, class_count: int) -> np.ndarr
     ignored = void + np.where(of_class >= 0, table[1 + of_class, 1 + np.arange(count)], 0)
     false = ignored / np.maximum(areas, 1) <= MATCH_IOU
     false[columns] = False
-    np.add.at(counts, (predicted.class_ids[false], FP), 1)
+    np.add.at(counts[:, FP], predicted.class_ids[false], 1)
     return counts
 
 
@@ -102,7 +102,7 @@ class PanopticQuality:
         bounded = np.maximum(weight, 0.5)
         values = {"pq": sums / bounded, "sq": sums / np.maximum(tp, 1), "rq": tp / bounded}
         is_thing = np.arange(len(tp)) < self.labels.thing_count
-        scores = {}
+        scores: dict[str, float] = {}
         for suffix, group in (("", occurring), ("_things", occurring & is_thing), ("_stuff", occurring & ~is_thing)):
             if group.any():
                 scores |= {f"{name}{suffix}": float(each[group].mean()) for name, each in values.items()}
