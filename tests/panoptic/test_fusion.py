@@ -14,9 +14,9 @@ from vertebra.errors import ConfigError
 from vertebra.evaluation.panoptic import PanopticEvaluation
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
-from vertebra.panoptic.fusion import FusionRule, fuse, fuse_segments
 from vertebra.panoptic.ground_truth import true_segments
 from vertebra.panoptic.labels import PanopticLabels
+from vertebra.panoptic.panoptic_fpn import FusionRule, fuse, fuse_segments
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.instances.annotation import InstanceAnnotation
 from vertebra.tasks.instances.labels import InstanceLabels

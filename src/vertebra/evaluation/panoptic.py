@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vertebra.inference.panoptic import PanopticBranches, has_panoptic_branches, panoptic_branches
 from vertebra.inference.pipeline import score_thresholds
 from vertebra.model_info import ModelInfo
-from vertebra.panoptic.fusion import fuse
+from vertebra.panoptic.branches import PanopticBranches, has_panoptic_branches, panoptic_branches
 from vertebra.panoptic.ground_truth import true_segments
+from vertebra.panoptic.panoptic_fpn import fuse
 from vertebra.panoptic.quality import PanopticQuality, Segments
 from vertebra.tasks.thresholds import ScoreThreshold
 

@@ -138,7 +138,7 @@ class Result:
         max_overlap: float = 0.5,
         min_stuff_share: float = 4096 / (640 * 480),
     ) -> PanopticPrediction:
-        """The segments of the image by the rule of Panoptic FPN; see `vertebra.panoptic.fusion`.
+        """The segments of the image by the rule of Panoptic FPN; see `vertebra.panoptic.panoptic_fpn`.
 
         Objects take part by descending score if they reach the predictor's threshold, and keep the pixels that no better one has.
         Classes are matched by name: those of the instances are things, further classes of pixels are stuff.
@@ -152,8 +152,8 @@ class Result:
             ConfigError: there is no such branch, there are several and none is named, the classes of pixels may overlap, or a
                 share is not within 0 and 1.
         """
-        from vertebra.inference.panoptic import fused
-        from vertebra.panoptic.fusion import FusionRule
+        from vertebra.panoptic.branches import fused
+        from vertebra.panoptic.panoptic_fpn import FusionRule
 
         return fused(self._predictions, instances, segment, FusionRule(max_overlap, min_stuff_share))
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.panoptic.fusion import fill_stuff
 from vertebra.panoptic.labels import PanopticLabels
+from vertebra.panoptic.panoptic_fpn import fill_stuff
 from vertebra.panoptic.quality import Segments
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from vertebra.files import os_errors_as_run_errors, replacing, save_under_free_n
 from vertebra.inference.io.coco_results import CocoIds, coco_ids, refuse_existing
 from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.pictures import encoded
-from vertebra.inference.panoptic import panoptic_branches
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
+from vertebra.panoptic.branches import panoptic_branches
 from vertebra.panoptic.types import PanopticPrediction, segment_colors
 
 NAME = "panoptic"

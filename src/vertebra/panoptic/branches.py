@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from vertebra.errors import ConfigError, UnknownName
-from vertebra.panoptic.fusion import FusionRule, fuse
 from vertebra.panoptic.labels import PanopticLabels
+from vertebra.panoptic.panoptic_fpn import FusionRule, fuse
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.segment.labels import SegmentLabels
