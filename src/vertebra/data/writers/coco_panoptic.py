@@ -187,7 +187,7 @@ def _drawable(annotations: Annotations, notes: list[Note], target: Target) -> An
         annotations = replace(masks_as_objects(annotations, notes, target.progress), categories=stuff)
     objects = annotations.objects
     annotations = without(annotations, ~objects.has_shape, "without an outline or a mask", notes)
-    if not len(annotations.objects):
+    if len(objects) and not len(annotations.objects):
         raise DataError(f"{annotations.where}: none of its objects has an outline or a mask to draw; use coco")
     if objects.ids is not None or np.isfinite(objects.areas).any():
         notes.append(
@@ -208,14 +208,12 @@ def _mask_names(names: Sequence[str], parts: Sequence[np.ndarray]) -> list[str]:
 
 
 def _info(key: Any, category: int, box: np.ndarray, area: float, crowd: bool) -> dict[str, Any]:
-    left, top, right, bottom = (_plain(side) for side in box.tolist())
-    return {
-        "id": key,
-        "category_id": category,
-        "bbox": [left, top, _plain(right - left), _plain(bottom - top)],
-        "area": _plain(area),
-        "iscrowd": int(crowd),
-    }
+    """The entry of a segment, without numbers that are not finite."""
+    entry: dict[str, Any] = {"id": key, "category_id": category}
+    if np.isfinite(box).all():
+        left, top, right, bottom = (_plain(side) for side in box.tolist())
+        entry["bbox"] = [left, top, _plain(right - left), _plain(bottom - top)]
+    return {**entry, "area": _plain(area), "iscrowd": int(crowd)}
 
 
 def _plain(value: float) -> float:

@@ -49,7 +49,7 @@ def _from_segment_ids(annotations: Annotations, labels: InstanceLabels, notes: l
     check_usable(total, annotations.dropped, int(crowd.sum()), annotations.where, [*annotations.notes, *notes])
     return SegmentIdInstanceColumn(
         offsets=offsets_of(rows[kept], len(annotations)),
-        boxes=np.nan_to_num(boxes[kept]).astype(np.float32),
+        boxes=np.clip(np.nan_to_num(boxes[kept]), -FARTHEST, FARTHEST).astype(np.float32),
         labels=ids[kept],
         crowd=crowd,
         labeled=source.labeled,
