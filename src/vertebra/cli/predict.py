@@ -125,8 +125,8 @@ def predict(
     runtime_options = {"runtime": runtime, "precision": precision, "compile": compile, "threads": threads}
     chosen = _open_options(source, runtime_options, device)
     predictor = _predictor(chosen.source, options, engine_options)
-    folders = (("--out", out), ("--masks", masks), ("--panoptic", panoptic))
-    output_kinds = {name: "given" if folder else "not given" for name, folder in folders}
+    output_kinds = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
+    output_kinds |= {"--panoptic": "given"} if panoptic else {}
     job = {}
     if jsonl or coco_results:
         settings = {**options, "threshold": job_threshold(predictor.info, threshold)}

@@ -137,8 +137,8 @@ class OutputWriter:
                 self.mot = opened.enter_context(MotFiles(Path(options.mot), self.root))
             if options.panoptic is not None:
                 coco_gt = None if options.coco_gt is None else Path(options.coco_gt)
-                folder = PanopticFolder(Path(options.panoptic), info, sources, coco_gt, self.root)
-                self.panoptic = opened.enter_context(folder)
+                panoptic = PanopticFolder(Path(options.panoptic), info, sources, coco_gt, self.root)
+                self.panoptic = opened.enter_context(panoptic)
             if options.masks is not None:
                 self.masks = MaskFolder(Path(options.masks), info, self.root)
             if options.coco_results is not None:
