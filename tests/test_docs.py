@@ -57,6 +57,7 @@ PAGES = [
         "docs/augmentation.md",
         "docs/calibration.md",
         "docs/tracking.md",
+        "docs/panoptic.md",
     )
 ]
 

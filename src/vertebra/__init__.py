@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vertebra.inference.results import Result
     from vertebra.loading import RuntimeModel, load
     from vertebra.model import VisionModel
+    from vertebra.panoptic.types import PanopticPrediction
     from vertebra.parts import list_backbones, list_parts
     from vertebra.tasks.box_attributes.types import AttributePrediction
     from vertebra.tasks.classify.types import ClassifyPrediction
@@ -74,6 +75,7 @@ _MODULES = {
     "vertebra.inference.results": ("Result",),
     "vertebra.loading": ("RuntimeModel", "load"),
     "vertebra.model": ("VisionModel",),
+    "vertebra.panoptic.types": ("PanopticPrediction",),
     "vertebra.parts": ("list_backbones", "list_parts"),
     "vertebra.tasks.box_attributes.types": ("AttributePrediction",),
     "vertebra.tasks.classify.types": ("ClassifyPrediction",),
@@ -117,6 +119,7 @@ __all__ = [
     "MissingFieldError",
     "Model",
     "ObjectPartWarning",
+    "PanopticPrediction",
     "Predictor",
     "Result",
     "resume",

@@ -20,7 +20,13 @@ from vertebra.tasks import get_task
 
 SIZE = (24, 32)
 IMAGES, TRAIN = 3, 2  # of all splits, and of the first one: as few as hold all kinds of annotations
-MULTILABEL = {"detect": (False,), "keypoints": (False,), "classify": (True,), "segment": (False, True)}
+MULTILABEL = {
+    "detect": (False,),
+    "keypoints": (False,),
+    "classify": (True,),
+    "segment": (False, True),
+    "instances": (False,),
+}
 
 
 def _image(path: Path, number: int) -> None:
@@ -324,7 +330,7 @@ def _format(
 
 FORMATS = {
     "coco": _format(_write_coco, _spoil_coco, ("detect", "segment", "classify", "keypoints")),
-    "coco_panoptic": _format(_write_panoptic, _spoil_panoptic, ("segment",)),
+    "coco_panoptic": _format(_write_panoptic, _spoil_panoptic, ("segment", "instances", "detect")),
     "voc": _format(_write_voc, _spoil_voc, ("detect", "classify")),
     "voc_masks": _format(_write_voc_masks, _spoil_voc_masks, ("segment",)),
     "object_masks": _format(_write_object_masks, _spoil_object_masks, ("segment", "detect")),

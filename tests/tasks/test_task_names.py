@@ -17,6 +17,7 @@ ALLOWED = {
     "tasks/__init__.py": "the table of tasks",
     **{f"tasks/{name}/": "the task itself" for name in TASKS},
     "decoders/": "a decoder serves one task",
+    "panoptic/": "it fuses the predictions of two tasks",
     "losses/segmentation_loss.py": "the losses of the decoders of one task",
     "weights/peers/": "a table is for a peer's model of one task",
 }

@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
 
 from vertebra.annotations.class_names import bincount, class_ids, left_out
+from vertebra.annotations.mask_files import read_segment_ids
 from vertebra.annotations.notes import Note
 from vertebra.annotations.point_boxes import boxes_around
+from vertebra.annotations.run_lengths import label_regions
 from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.table import Annotations, Objects
+from vertebra.errors import DataError
+
+
+def object_classes(annotations: Annotations, listed: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes of tasks for single objects: those that the user lists, or else all of the data, of panoptic data all things.
+
+    Raises:
+        DataError: all classes of the data are stuff.
+    """
+    if listed or not annotations.has_segment_ids:
+        return tuple(listed or annotations.category_names)
+    if annotations.categories and not annotations.thing_names:
+        raise DataError(
+            f"{annotations.where}: all of its classes are stuff ('isthing' is 0), which has no single objects; list the classes "
+            "to read as objects, or use task 'segment'"
+        )
+    return annotations.thing_names
 
 
 def listed_ids(
@@ -56,6 +76,8 @@ def object_boxes(annotations: Annotations, noun: str, notes: list[Note]) -> np.n
     numbers = np.flatnonzero(missing)
     if not len(numbers):
         return objects.boxes
+    if annotations.has_segment_ids:
+        return _boxes_of_segments(annotations, numbers, noun, notes)
     outlined, pointed = np.zeros_like(missing), np.zeros_like(missing)
     outlined[numbers] = objects.take(numbers).has_shape
     pointed[numbers] = ~outlined[numbers] & objects.has_points[numbers]
@@ -70,6 +92,29 @@ def object_boxes(annotations: Annotations, noun: str, notes: list[Note]) -> np.n
             if chosen.any():
                 names = annotations.names(objects.rows[chosen])
                 notes.append(Note.of(noun, "without a box", f"given the box around {source}", names))
+    return boxes
+
+
+def _boxes_of_segments(annotations: Annotations, numbers: np.ndarray, noun: str, notes: list[Note]) -> np.ndarray:
+    """(B, 4) all boxes, those of some objects around their pixels in files of segment ids; nan for objects without a pixel."""
+    objects, masks = annotations.objects, annotations.masks
+    assert masks is not None
+    assert objects.ids is not None
+    boxes: np.ndarray = objects.boxes.copy()
+    keys = np.array(objects.ids, dtype=np.int64)
+    order = numbers[np.argsort(objects.rows[numbers], kind="stable")]
+    for part in np.split(order, np.flatnonzero(np.diff(objects.rows[order])) + 1):
+        file = masks.files[objects.rows[part[0]]]
+        if file:
+            part = part[np.argsort(keys[part])]
+            ids = read_segment_ids(masks.root / os.fsdecode(file))
+            positions = np.searchsorted(keys[part], ids).clip(max=len(part) - 1)
+            labels = np.where(keys[part][positions] == ids, positions + 1, 0)
+            boxes[part] = [region.bounds() for region in label_regions(labels, len(part))]
+    filled = numbers[~np.isnan(boxes[numbers, 0])]
+    if len(filled):
+        names = annotations.names(objects.rows[filled])
+        notes.append(Note.of(noun, "without a box", "given the box around its pixels", names))
     return boxes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,6 +141,22 @@ class Region:
         values = np.arange(len(self.runs)) % 2 == 1
         mask: np.ndarray = np.repeat(values, self.runs).reshape(self.size[::-1]).T
         return mask
+
+
+def label_regions(numbers: np.ndarray, count: int) -> list[Region]:
+    """The pixels of each number from 1 to ``count``, empty regions for numbers that do not occur; one pass for any number.
+
+    Args:
+        numbers: (H, W) whole numbers, each pixel with one.
+    """
+    size = (numbers.shape[0], numbers.shape[1])
+    flat = numbers.ravel(order="F")
+    starts = np.flatnonzero(np.concatenate([[flat.size > 0], flat[1:] != flat[:-1]]))
+    values, ends = flat[starts], np.append(starts[1:], flat.size)
+    order = np.argsort(values, kind="stable")
+    edges = np.stack([starts, ends], axis=1)[order]
+    bounds = np.searchsorted(values[order], np.arange(1, count + 2))
+    return [Region.of_edges(edges[a:b].reshape(-1), size) for a, b in itertools.pairwise(bounds.tolist())]
 
 
 def union(regions: Sequence[Region], size: tuple[int, int]) -> Region:

@@ -36,6 +36,8 @@ class Category:
         skeleton: pairs of point numbers from 0, the lines to draw.
         color: (red, green, blue) of its pixels in color masks.
         flip_pairs: pairs of point numbers from 0 that are exchanged when the image is mirrored; None if the files do not have them.
+        is_thing: whether its objects are counted one by one (True) or it is stuff such as sky (False), as panoptic files have it;
+            None if the files do not.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Category:
     skeleton: tuple[tuple[int, int], ...] = ()
     color: tuple[int, int, int] | None = None
     flip_pairs: tuple[tuple[int, int], ...] | None = None
+    is_thing: bool | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +224,11 @@ class Annotations:
         """The names of all categories, in their order."""
         return tuple(category.name for category in self.categories)
 
+    @property
+    def thing_names(self) -> tuple[str, ...]:
+        """The names of the categories whose objects are counted one by one, all but those that the files call stuff."""
+        return tuple(category.name for category in self.categories if category.is_thing is not False)
+
     def path(self, row: int) -> Path:
         """An image's file."""
         return self.root / os.fsdecode(self.images[row])
@@ -234,12 +242,17 @@ class Annotations:
         return [self.name(int(row)) for row in rows]
 
     @property
+    def has_segment_ids(self) -> bool:
+        """Whether the pixels of each object are in mask files of segment ids."""
+        return self.masks is not None and self.masks.segments
+
+    @property
     def kinds(self) -> frozenset[str]:
         """The kinds of annotations that occur, see `KINDS`."""
         occurring = {
             "labels": len(self.labels) > 0,
             "boxes": bool(self.objects.has_box.any()),
-            "outlines": self.objects.shapes is not None and self.objects.shapes.any_drawn,
+            "outlines": self.has_segment_ids or (self.objects.shapes is not None and self.objects.shapes.any_drawn),
             "points": bool(self.objects.has_points.any()),
             "masks": self.masks is not None,
         }

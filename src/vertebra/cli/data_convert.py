@@ -11,7 +11,9 @@ import typer
 def convert(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
     out: str = typer.Argument(..., help="Folder of the new data set; it must not exist, or be empty."),
-    to: str = typer.Option(..., help="The new format: coco, yolo, voc, masks, csv, image_folder, labelme or tar."),
+    to: str = typer.Option(
+        ..., help="The new format: coco, coco_panoptic, yolo, voc, masks, csv, image_folder, labelme or tar."
+    ),
     format_name: str | None = typer.Option(None, "--format", help="The format of the data set; by default detected."),
     split: str | None = typer.Option(None, help="Convert only this split."),
     classes: str | None = typer.Option(None, help="Only these classes, separated by commas, in this order."),

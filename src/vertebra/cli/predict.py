@@ -32,6 +32,9 @@ def predict(
         None,
         help="Folder for the masks of segmentation branches: PNG files of class ids, with class names in classes.json.",
     ),
+    panoptic: str | None = typer.Option(
+        None, help="Folder for COCO panoptic JSON and PNG files, fused from branches of tasks instances and segment."
+    ),
     jsonl: str | None = typer.Option(
         None, help="File for JSON lines, written one by one; images and frames that it contains already are skipped."
     ),
@@ -104,7 +107,7 @@ def predict(
     if min_score is not None and save_as is None:
         raise ConfigError("--min-score needs --save-as FORMAT FOLDER; for other outputs use --threshold")
     output_options = OutputOptions(
-        out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, min_score, threshold, track, mot
+        out, masks, jsonl, coco_results, coco_gt, branch, as_json, save_as, min_score, threshold, track, mot, panoptic
     )
     output_options.check(sources)
     single = len(images) == 1 and (Path(images[0]).is_file() or isinstance(sources[0], Camera | ImageUrl))
@@ -123,6 +126,7 @@ def predict(
     chosen = _open_options(source, runtime_options, device)
     predictor = _predictor(chosen.source, options, engine_options)
     output_kinds = {name: "given" if folder else "not given" for name, folder in (("--out", out), ("--masks", masks))}
+    output_kinds |= {"--panoptic": "given"} if panoptic else {}
     job = {}
     if jsonl or coco_results:
         settings = {**options, "threshold": job_threshold(predictor.info, threshold)}

@@ -16,6 +16,7 @@ from vertebra.inference.io.json_lines import JsonLines
 from vertebra.inference.io.mask_files import MaskFolder
 from vertebra.inference.io.mot_files import MotFiles
 from vertebra.inference.io.output_names import common_folder
+from vertebra.inference.io.panoptic_files import PanopticFolder
 from vertebra.inference.io.pictures import AnnotatedVideos, write_pictures
 from vertebra.inference.io.predicted_data import PredictedData, saved_score
 from vertebra.inference.io.streams import Camera
@@ -29,7 +30,8 @@ from vertebra.model_info import ModelInfo
 class OutputOptions(NamedTuple):
     """The outputs to write: a folder for pictures, a folder for masks, a file of JSON lines, a COCO results file with its
     annotations and branch, whether a JSON list is printed, the format and the folder of a data set of the predictions with the
-    minimum score of its objects, and the one of all predictions, whether objects are tracked, and a folder for MOT text."""
+    minimum score of its objects, and the one of all predictions, whether objects are tracked, a folder for MOT text, and one for
+    panoptic files."""
 
     out: str | None
     masks: str | None
@@ -43,6 +45,7 @@ class OutputOptions(NamedTuple):
     threshold: float | None = None
     track: bool = False
     mot: str | None = None
+    panoptic: str | None = None
 
     def check(self, sources: Sequence[Any]) -> None:
         """Checks that the outputs can be written for these sources.
@@ -54,10 +57,11 @@ class OutputOptions(NamedTuple):
             ConfigError: an output is not possible.
             RunError: a file exists.
         """
-        if not any((self.out, self.masks, self.jsonl, self.coco_results, self.as_json, self.save_as, self.mot)):
+        outputs = (self.out, self.masks, self.jsonl, self.coco_results, self.as_json, self.save_as, self.mot)
+        if not any((*outputs, self.panoptic)):
             raise ConfigError(
                 "no output is chosen: give --out FOLDER for pictures, --masks FOLDER, --jsonl FILE for JSON lines, "
-                "--coco-results FILE, --save-as FORMAT FOLDER for a data set, --mot FOLDER for tracks, or --json"
+                "--coco-results FILE, --panoptic FOLDER, --save-as FORMAT FOLDER for a data set, --mot FOLDER for tracks, or --json"
             )
         if self.track:
             check_frames(sources)
@@ -73,8 +77,8 @@ class OutputOptions(NamedTuple):
         if self.save_as is not None:
             _check_images(sources, "a data set is")
         if self.coco_results is None:
-            if self.coco_gt is not None:
-                raise ConfigError("--coco-gt needs --coco-results FILE")
+            if self.coco_gt is not None and self.panoptic is None:
+                raise ConfigError("--coco-gt needs --coco-results FILE, or --panoptic FOLDER")
             if self.branch is not None and self.save_as is None:
                 raise ConfigError("--branch needs --coco-results FILE, or --save-as FORMAT FOLDER")
             return
@@ -122,12 +126,19 @@ class OutputWriter:
         self.jsonl: JsonLines | None = None
         self.predicted: PredictedData | None = None
         self.mot: MotFiles | None = None
+        self.panoptic: PanopticFolder | None = None
         self.root = common_folder(images)
         with ExitStack() as opened:
             if options.out is not None:
-                self.videos = opened.enter_context(AnnotatedVideos(Path(options.out), self.root))
+                self.videos = opened.enter_context(
+                    AnnotatedVideos(Path(options.out), self.root, panoptic=options.panoptic is not None)
+                )
             if options.mot is not None:
                 self.mot = opened.enter_context(MotFiles(Path(options.mot), self.root))
+            if options.panoptic is not None:
+                coco_gt = None if options.coco_gt is None else Path(options.coco_gt)
+                panoptic = PanopticFolder(Path(options.panoptic), info, sources, coco_gt, self.root)
+                self.panoptic = opened.enter_context(panoptic)
             if options.masks is not None:
                 self.masks = MaskFolder(Path(options.masks), info, self.root)
             if options.coco_results is not None:
@@ -165,9 +176,13 @@ class OutputWriter:
                 video = Video(source.path, frames)
                 # tracks need all frames before; those that have lines get no second one
                 remaining_sources.append(source if self.options.track and video.count() != 0 else video)
-            elif self.predicted is not None or not files or not all(file.has(str(source)) for file in files):
+            elif self._needs_all() or not files or not all(file.has(str(source)) for file in files):
                 remaining_sources.append(source)
         return remaining_sources
+
+    def _needs_all(self) -> bool:
+        """Whether an output is written at the end, with all images."""
+        return self.predicted is not None or self.panoptic is not None
 
     def _resumable(self) -> list[JsonLines]:
         return [
@@ -202,6 +217,8 @@ class OutputWriter:
         files: dict[str, Any] = {}
         if self.masks is not None:
             files["masks"] = _texts(self.masks.write(result))
+        if self.panoptic is not None:
+            files["panoptic"] = str(self.panoptic.write(result))
         if self.mot is not None:
             self.mot.write(result)
         if self.videos is None:
@@ -210,7 +227,9 @@ class OutputWriter:
             if result.frame is not None:
                 self.videos.write(result)
             else:
-                files["pictures"] = _texts(write_pictures(result, self.videos.folder, self.root))
+                files["pictures"] = _texts(
+                    write_pictures(result, self.videos.folder, self.root, panoptic=self.panoptic is not None)
+                )
                 self.pictures += len(files["pictures"])
         except DataError as error:  # the image was removed after prediction
             self.failures[str(result.source)] = f"no picture: {error}"
@@ -274,6 +293,10 @@ class OutputWriter:
             lines += [f"tracks {path}" for path in self.mot.written] + [str(note) for note in self.mot.notes]
         if self.masks is not None:
             lines.append(f"{self.masks.count} masks in {self.options.masks}")
+        if self.panoptic is not None and self.panoptic.count:
+            lines.append(
+                f"{self.panoptic.count} panoptic maps in {self.options.panoptic}, listed in {self.panoptic.path}"
+            )
         if self.jsonl is not None:
             frames = self.jsonl.frame_count
             lines.append(

@@ -42,7 +42,7 @@ def convert_data(
 
     Args:
         path: its folder, or its annotation file.
-        to: the new format: coco, yolo, voc, masks, csv, labelme or tar.
+        to: the new format: coco, coco_panoptic, yolo, voc, masks, csv, labelme or tar.
         out: folder of the new data set, which must not exist or be empty; it appears when all is written.
         format: the format of the old data set; None to detect it.
         split: "train", "val" or "test" for the images of one split; None for all.

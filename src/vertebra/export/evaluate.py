@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from vertebra.errors import ConfigError
-from vertebra.evaluation.measure import Run, evaluate_loader, measure, measure_predictions
+from vertebra.evaluation.measure import Run, measure, measure_in_torch, measure_predictions
+from vertebra.evaluation.panoptic import PanopticEvaluation
 from vertebra.export.runtime_cache import open_cached_export, resolve_runtime
 from vertebra.inference.devices import pick_device
 from vertebra.inference.exported_model import ExportedModel
@@ -103,13 +104,14 @@ def evaluate_model(
         options: ``split``, ``data``, ``batch_size``, ``branches``, ``ignore_index`` and ``rename_classes``; see `evaluate`.
     """
     runtime_config = runtime_config or RuntimeConfig()
-    loader = labeled(source, model_info(model), model.config, **options)
+    info = model_info(model)
+    loader = labeled(source, info, model.config, **options)
+    panoptic = PanopticEvaluation.of(info, options["batch_size"])
     if runtime_config.precision == "fp32":
-        scores = evaluate_loader(model, loader, pick_device(device), runtime_config.threads)
+        scores = measure_in_torch(model, pick_device(device), runtime_config.threads)(loader, panoptic)
     else:
-        scores = measure(model_info(model), loader, run_in_torch(model, runtime_config, device))
-    emit(*loader.dataset.range_notes(), *loader.dataset.notes())
-    return scores
+        scores = measure(info, loader, run_in_torch(model, runtime_config, device), panoptic)
+    return _with_panoptic(scores, panoptic, loader)
 
 
 def evaluate_file(
@@ -123,13 +125,22 @@ def evaluate_file(
         options: as of `evaluate_model`.
     """
     loader = labeled(source or file.path, file.info, file.config, **options)
+    panoptic = PanopticEvaluation.of(file.info, options["batch_size"])
     if file.takes_pixels:
         predictor = file.predictor(threshold=0.0, batch_size=options["batch_size"])
-        scores = measure_predictions(file.info, loader, predictor.predict)
+        scores = measure_predictions(file.info, loader, predictor.predict, panoptic)
     else:
-        scores = measure(file.info, loader, file.run)
+        scores = measure(file.info, loader, file.run, panoptic)
+    return _with_panoptic(scores, panoptic, loader)
+
+
+def _with_panoptic(scores: dict[str, float], panoptic: PanopticEvaluation | None, loader: Any) -> dict[str, float]:
+    """The metrics with those of panoptic segmentation; prints notes about the data."""
     emit(*loader.dataset.range_notes(), *loader.dataset.notes())
-    return scores
+    if panoptic is None:
+        return scores
+    emit(*panoptic.notes())
+    return {**scores, **panoptic.scores()}
 
 
 def run_in_torch(model: VisionModel, runtime_config: RuntimeConfig, device: str | torch.device | None) -> Run:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, ValuesView
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image as PillowImage
 
+    from vertebra.panoptic.types import PanopticPrediction
     from vertebra.tasks.picture import ImageLike
     from vertebra.tasks.prediction import ClassChoice, Prediction
 
@@ -116,6 +118,44 @@ class Result:
         if index not in known:
             raise UnknownName("branch of this result", index, known)
         return known[index]
+
+    @cached_property
+    def panoptic(self) -> PanopticPrediction:
+        """The segments of the image, each pixel of one at most, fused from the only branch of instances and the only one of
+        exclusive classes of pixels; see `fuse_panoptic`.
+
+        Raises:
+            ConfigError: there are no such branches, or several of them.
+        """
+        return self.fuse_panoptic()
+
+    @strict_keywords
+    def fuse_panoptic(
+        self,
+        *,
+        instances: str | None = None,
+        segment: str | None = None,
+        max_overlap: float = 0.5,
+        min_stuff_share: float = 4096 / (640 * 480),
+    ) -> PanopticPrediction:
+        """The segments of the image by the rule of Panoptic FPN; see `vertebra.panoptic.panoptic_fpn`.
+
+        Objects take part by descending score if they reach the predictor's threshold, and keep the pixels that no better one has.
+        Classes are matched by name: those of the instances are things, further classes of pixels are stuff.
+
+        Args:
+            instances, segment: the branches, if there are several of these tasks.
+            max_overlap: an object of which a larger share is covered by better ones is dropped.
+            min_stuff_share: stuff on a smaller share of the image is dropped.
+
+        Raises:
+            ConfigError: there is no such branch, there are several and none is named, the classes of pixels may overlap, or a
+                share is not within 0 and 1.
+        """
+        from vertebra.panoptic.branches import fused
+        from vertebra.panoptic.panoptic_fpn import FusionRule
+
+        return fused(self._predictions, instances, segment, FusionRule(max_overlap, min_stuff_share))
 
     def __len__(self) -> int:
         """Number of objects of the only branch."""

@@ -19,7 +19,7 @@ from vertebra.data.readers.coco_json import decode_coco, without_collection
 from vertebra.errors import DataError
 
 CACHED = 4_000_000  # bytes of the smallest file that is cached
-VERSION = 2  # of the reader: raised when it reads a file differently
+VERSION = 3  # of the reader: raised when it reads a file differently
 _COLUMNS = ("rows", "categories", "boxes", "points", "point_offsets", "crowd", "areas")
 _SCOPE = tuple(each.name for each in fields(LabelScope))
 _SHAPES = tuple(each.name for each in fields(Shapes) if each.name != "notes")

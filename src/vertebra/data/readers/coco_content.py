@@ -15,6 +15,7 @@ from msgspec import UNSET
 from vertebra.annotations.notes import Note
 from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.table import Category, Objects
+from vertebra.annotations.values import whole_number
 from vertebra.data.readers.coco_entries import copies, ids_of, rows_of_ids, sizes_of, values_of
 from vertebra.data.readers.coco_json import AnnotationEntry, CocoFile, ImageEntry
 from vertebra.data.readers.coco_objects import coco_objects
@@ -160,4 +161,7 @@ def _category(name: str, entry: Mapping[str, Any], notes: list[Note]) -> Categor
     except (TypeError, ValueError, OverflowError):
         notes.append(Note.of("skeleton", "that is no list of pairs of point numbers", "left out", [name]))
     names = tuple(str(point) for point in points) if isinstance(points, list) else ()
-    return Category(name, entry["id"], str(entry.get("supercategory") or ""), names, skeleton)
+    thing = whole_number(entry.get("isthing"))
+    is_thing = bool(thing) if thing in (0, 1) else None
+    supercategory = str(entry.get("supercategory") or "")
+    return Category(name, entry["id"], supercategory, names, skeleton, is_thing=is_thing)

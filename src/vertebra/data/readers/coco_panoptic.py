@@ -41,7 +41,7 @@ class CocoPanopticReader(AnnotationReader):
     name = "coco_panoptic"
     summary = "COCO panoptic JSON (with segments_info) and its PNG files"
     suffixes = (".json",)
-    holds = frozenset({"masks"})
+    holds = frozenset({"boxes", "outlines", "masks"})
 
     def looks_like(self, path: Path) -> bool:
         """Whether a file is COCO panoptic JSON, or a folder contains such files."""
@@ -77,8 +77,11 @@ def _annotations(file: Path, folder: Path) -> Annotations:
     tops = tops_of(file, folder)
     root = Path(os.path.commonpath(tops))
     split = split_of(file.stem) or split_of(file.parent.name) or ""
-    images = resolve_images(names, image_folders(tops, split), root, file, notes)
-    pictures = resolve_images(masks, _mask_folders(file, tops), root, file, notes, noun="mask", anywhere=False)
+    mask_notes: list[Note] = []
+    pictures = resolve_images(masks, _mask_folders(file, tops), root, file, mask_notes, noun="mask", anywhere=False)
+    images = resolve_images(names, _image_folders(tops, split, root, pictures), root, file, notes)
+    notes += mask_notes
+    _check_apart(images, pictures, file)
     mask_of = [""] * len(names)
     for row, picture in zip(rows.tolist(), pictures, strict=True):
         if row >= 0:
@@ -110,6 +113,21 @@ def _annotations(file: Path, folder: Path) -> Annotations:
     )
     existing = np.flatnonzero([bool(image) for image in images])
     return annotations if len(existing) == count else annotations.take(existing)
+
+
+def _image_folders(tops: Sequence[Path], split: str, root: Path, masks: Sequence[str]) -> list[Path]:
+    """The folders that names of images may be relative to: none that has masks, which may have the same names."""
+    of_masks = {folder for mask in masks if mask for folder in (root / mask).parents} - set(tops)
+    return [folder for folder in image_folders(tops, split) if folder not in of_masks]
+
+
+def _check_apart(images: Sequence[str], masks: Sequence[str], file: Path) -> None:
+    """Refuses images that are masks."""
+    same = set(images) & set(masks) - {""}
+    if same:
+        raise DataError(
+            f"{file}: {len(same)} images are PNG files of segments, the first is {min(same)}; put the images in another folder"
+        )
 
 
 def _check_rows(

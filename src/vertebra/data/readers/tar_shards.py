@@ -147,6 +147,7 @@ def _category(entry: Mapping[str, Any]) -> Category:
         tuple(_pair(pair) for pair in entry.get("skeleton") or ()),
         None if color is None else (int(color[0]), int(color[1]), int(color[2])),
         None if flips is None else tuple(_pair(pair) for pair in flips),
+        None if entry.get("is_thing") is None else bool(entry["is_thing"]),
     )
 
 

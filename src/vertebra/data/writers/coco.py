@@ -257,6 +257,8 @@ def _category(category_id: Any, category: Category) -> dict[str, Any]:
         entry["skeleton"] = [[first + 1, second + 1] for first, second in category.skeleton]
     if category.color is not None:
         entry["color"] = list(category.color)
+    if category.is_thing is not None:
+        entry["isthing"] = int(category.is_thing)
     return entry
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,12 +18,15 @@ from vertebra.inference.io.output_names import output_location
 from vertebra.inference.io.trails import Trails
 from vertebra.inference.io.video import import_cv2, open_capture
 from vertebra.inference.results import Result
+from vertebra.tasks.prediction import Prediction
 
 DEFAULT_FPS = 25.0
 MAX_JPEG_SIDE = 65_500  # maximum side of a JPEG file in pixels
 
 
-def write_pictures(result: Result, folder: Path, root: Path | None = None) -> dict[str, Path]:
+def write_pictures(
+    result: Result, folder: Path, root: Path | None = None, *, panoptic: bool = False
+) -> dict[str, Path]:
     """Writes one picture per branch: ``<image>_<branch>.jpg``, or ``.png`` if a side is too long for a JPEG file. A number is added
     to names that exist.
 
@@ -30,6 +34,7 @@ def write_pictures(result: Result, folder: Path, root: Path | None = None) -> di
         result: of an image.
         folder: created if needed.
         root: the folder of the images; the subfolders between it and the image are repeated in ``folder``.
+        panoptic: whether to write a picture of the fused segments, too, named "panoptic".
 
     Returns:
         The files by branch.
@@ -40,7 +45,7 @@ def write_pictures(result: Result, folder: Path, root: Path | None = None) -> di
     """
     subfolder, stem = output_location(result, root)
     written = {}
-    for branch, prediction in result.items():
+    for branch, prediction in _drawn_predictions(result, panoptic):
         drawn = prediction.draw().convert("RGB")
         if max(drawn.size) > MAX_JPEG_SIDE:
             suffix, content = ".png", encoded(drawn, "PNG")
@@ -48,6 +53,13 @@ def write_pictures(result: Result, folder: Path, root: Path | None = None) -> di
             suffix, content = ".jpg", encoded(drawn, "JPEG", quality=92)
         written[branch] = save_under_free_name(folder / subfolder, f"{stem}_{branch}", suffix, content)
     return written
+
+
+def _drawn_predictions(result: Result, panoptic: bool) -> Iterator[tuple[str, Prediction]]:
+    """The predictions of all branches with their names, and the fused one where it is asked for."""
+    yield from result.items()
+    if panoptic:
+        yield "panoptic", result.panoptic
 
 
 def encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
@@ -82,7 +94,7 @@ class AnnotatedVideos:
 
     Args:
         folder: created if needed.
-        root: see `write_pictures`.
+        root, panoptic: see `write_pictures`.
 
     Attributes:
         written: the finished files.
@@ -92,8 +104,8 @@ class AnnotatedVideos:
         RunError: OpenCV cannot write such a video, or the disk is full.
     """
 
-    def __init__(self, folder: Path, root: Path | None = None) -> None:
-        self.folder, self.root = folder, root
+    def __init__(self, folder: Path, root: Path | None = None, *, panoptic: bool = False) -> None:
+        self.folder, self.root, self.panoptic = folder, root, panoptic
         self.written: list[Path] = []
         self._source: Path | str | None = None
         self._frame = 0
@@ -108,7 +120,7 @@ class AnnotatedVideos:
             self._source, self._frame = frame_info.source, frame_info.frame - 1
         repeats = 1 if isinstance(frame_info.source, Path) else frame_info.frame - self._frame
         self._frame = frame_info.frame
-        for branch, prediction in result.items():
+        for branch, prediction in _drawn_predictions(result, self.panoptic):
             if branch not in self._writers:
                 self._writers[branch] = self._open(result, branch)
             writing = self._writers[branch]

@@ -6,7 +6,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes
 from vertebra.annotations.boxes import check_pixels, clean_boxes
-from vertebra.annotations.class_ids import listed_ids, listed_scope, object_boxes
+from vertebra.annotations.class_ids import listed_ids, listed_scope, object_boxes, object_classes
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
@@ -23,7 +23,7 @@ def read_boxes(annotations: Annotations, options: ReadOptions, notes: list[Note]
     Raises:
         DataError: no box can be used, or too few.
     """
-    labels = DetectLabels(options.classes or annotations.category_names)
+    labels = DetectLabels(object_classes(annotations, options.classes))
     ids = listed_ids(annotations, annotations.objects.categories, labels.classes, "object", notes)
     problems: list[Note] = []
     boxes = object_boxes(annotations, "object", problems)

@@ -10,7 +10,6 @@ from vertebra.annotations.class_ids import listed_ids, listed_scope
 from vertebra.annotations.class_names import bincount, class_ids, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
-from vertebra.annotations.ranges import offsets_of
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import IGNORED, NO_CLASS, Annotations, MaskFiles
 from vertebra.annotations.values import check_usable
@@ -19,6 +18,7 @@ from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.mask_column import MaskFileColumn
 from vertebra.tasks.segment.outline_column import PolygonRLEColumn
 from vertebra.tasks.segment.segment_id_column import SegmentIdColumn
+from vertebra.tasks.segment.segment_id_files import SegmentIdFiles
 
 BACKGROUND = "background"
 
@@ -31,7 +31,7 @@ def read_masks(
     Raises:
         DataError: classes are exclusive, and none is for the pixels that no object covers.
     """
-    if annotations.masks is not None and annotations.masks.segments:
+    if annotations.masks is not None and annotations.has_segment_ids:
         return _from_segment_ids(annotations, annotations.masks, options, notes)
     if annotations.masks is not None:
         return _from_files(annotations, annotations.masks, options, notes)
@@ -45,19 +45,8 @@ def _from_segment_ids(
     labels = SegmentLabels(_listed(options) or annotations.category_names, options.multilabel, masks.ignore_index)
     classes = listed_ids(annotations, objects.categories, labels.classes, "segment", notes)
     classes = np.where(classes < 0, NO_CLASS if options.multilabel else masks.ignore_index, classes)
-    ids = np.array(objects.ids or (), dtype=np.int64)
-    order = np.lexsort((ids, objects.rows))
-    offsets = offsets_of(objects.rows, len(annotations))
-    column = SegmentIdColumn(
-        masks.root,
-        masks.files,
-        offsets,
-        ids[order],
-        classes[order],
-        labels.class_count,
-        options.multilabel,
-        masks.ignore_index,
-    )
+    source, order = SegmentIdFiles.of(annotations)
+    column = SegmentIdColumn(source, classes[order], labels.class_count, options.multilabel, masks.ignore_index)
     known = classes[(classes >= 0) & (classes != masks.ignore_index)]
     notes += without_images(labels.classes, bincount(known, labels.class_count))
     return column, labels
