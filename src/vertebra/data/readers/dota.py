@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,16 @@ import numpy as np
 from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.files import files_below as below
 from vertebra.data.readers.files import images_below, lines_of
-from vertebra.data.readers.tool_files import any_file, edges, files_below, read_all, root_of, split_in
+from vertebra.data.readers.tool_files import DEEPEST, FIRST_FILES, edges, files_below, read_all, root_of, split_in
 from vertebra.data.readers.tool_objects import Problems, ToolImage, ToolObject, coordinates, of_split, tool_annotations
 from vertebra.errors import DataError
 
 _NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _LINE = re.compile(rb"^(?:%s[ \t]+){8}(?!%s[ \t]*\r?$)\S+(?:[ \t]+[012])?[ \t]*\r?$" % (_NUMBER, _NUMBER), re.MULTILINE)
 _HEADER = re.compile(r"(?:imagesource|gsd|acquisition dates)\s*:", re.IGNORECASE)
+_FIRST_LINE = re.compile(rb"\s*imagesource\s*:", re.IGNORECASE)
 _UPRIGHT = re.compile(r"hbb|rec|task2", re.IGNORECASE)  # in names of folders with upright boxes of the same objects
 
 
@@ -38,8 +41,17 @@ class DotaReader(AnnotationReader):
     holds = frozenset({"outlines"})
 
     def looks_like(self, path: Path) -> bool:
-        """Whether one of the first text files in a folder or its sub-folders has such a line."""
-        return path.is_dir() and any_file(path, ".txt", _fits)
+        """Whether one of the first text files that are not empty, in a folder or its sub-folders, has such a line."""
+        if not path.is_dir():
+            return False
+        opened: dict[Path, int] = {}
+        for file in below(path, lambda name: name.lower().endswith(".txt"), deepest=DEEPEST):
+            count = opened.get(file.parent, 0)
+            if count < FIRST_FILES and (content := edges(file)):
+                opened[file.parent] = count + 1
+                if _fits(content):
+                    return True
+        return False
 
     def splits(self, path: Path) -> tuple[str, ...]:
         """The splits that the folders of the images or of their text files are named as."""
@@ -83,22 +95,23 @@ class _Pair:
 
 
 def _fits(content: bytes) -> bool:
-    return _LINE.search(content) is not None
+    return _FIRST_LINE.match(content) is not None or _LINE.search(content) is not None
 
 
 def _pairs(path: Path, problems: Problems) -> list[_Pair]:
-    """All images with their text files, which are those of folders with at least one of DOTA."""
+    """All images with their text files, which are those of folders with at least one of DOTA, and of folders of the same names."""
     root = root_of(path)
     by_folder: dict[Path, list[Path]] = {}
     for file in files_below(path, ".txt"):
         by_folder.setdefault(file.parent, []).append(file)
-    labels = [file for files in by_folder.values() if any(_fits(edges(file)) for file in files) for file in files]
+    names = {folder.name for folder, files in by_folder.items() if any(_fits(edges(file)) for file in files)}
+    labels = [file for folder, files in by_folder.items() if folder.name in names for file in files]
     images: dict[str, list[Path]] = {}
     for image in images_below(root):
-        images.setdefault(image.stem, []).append(image)
+        images.setdefault(_stem(image), []).append(image)
     chosen: dict[Path, Path] = {}
     for file in sorted(labels, key=lambda file: (bool(_UPRIGHT.search(file.relative_to(root).as_posix())), file)):
-        image = _nearest(file, images.get(file.stem, ()), root)
+        image = _nearest(file, images.get(_stem(file), ()), root)
         if image is None:
             problems.add("label file", "without an image", "left out", file.name)
         elif image in chosen:
@@ -109,6 +122,10 @@ def _pairs(path: Path, problems: Problems) -> list[_Pair]:
         _Pair(image, chosen.get(image), _split(image, chosen.get(image), root))
         for image in sorted(image for group in images.values() for image in group)
     ]
+
+
+def _stem(file: Path) -> str:
+    return unicodedata.normalize("NFC", file.stem)
 
 
 def _nearest(file: Path, images: Sequence[Path], root: Path) -> Path | None:

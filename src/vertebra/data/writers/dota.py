@@ -31,11 +31,9 @@ class DotaWriter(Writer):
     def write(self, annotations: Annotations, target: Target) -> list[Note]:
         """Writes a text file for each image that somebody annotated."""
         notes: list[Note] = []
-        wrong = [name for name in annotations.category_names if not name or name.split() != [name]]
+        wrong = [name for name in annotations.category_names if name.split() != [name] or _is_number(name)]
         if wrong:
-            raise DataError(
-                f"class names of DOTA have no spaces, but '{wrong[0]}' has; rename it first"
-            )
+            raise DataError(f"class names of DOTA are words without spaces, and no numbers; rename '{wrong[0]}' first")
         annotations = masks_as_objects(annotations, notes, target.progress)
         annotations, corners = _with_corners(annotations, notes)
         names = image_names(annotations, notes, folders="short", by_stem=True, by_split=True)
@@ -81,6 +79,14 @@ def _with_corners(annotations: Annotations, notes: list[Note]) -> tuple[Annotati
             notes.append(Note.of("object", which, done, annotations.names(objects.rows[chosen])))
     kept = without(annotations, missing, "without an outline or a box", notes)
     return kept, corners[~missing]
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _text(value: float) -> str:
