@@ -18,6 +18,7 @@ Array = TypeVar("Array", bound=Any)
 
 TINY = 1e-9
 MIN_AREA = 1e-6  # square pixels of a visible part
+SMALLER = 0.999  # part of an area from which another one is smaller, so that rounding does not decide between equal ones
 
 
 def corners_of(center: Array, sides: Array, direction: Array) -> Array:
@@ -111,7 +112,8 @@ def iou(first: Array, second: Array) -> Array:
 
 
 def enclosing_rectangles(points: Array) -> Array:
-    """The smallest rectangles around a few points each; a rectangle's corners are returned as they are, but for their order.
+    """The smallest rectangles around a few points each, within 0.1 % of their area; a rectangle stays as it is, but for the order of
+    its corners.
 
     A side of the smallest rectangle lies on a side of the points' hull (Freeman and Shapira, Determining the minimum-area encasing
     rectangle for an arbitrary closed curve, CACM 1975), so the directions of all pairs of points are tried.
@@ -134,7 +136,7 @@ def enclosing_rectangles(points: Array) -> Array:
             if best is None:
                 best, smallest = rectangle, size
                 continue
-            better = (size < smallest) * 1.0
+            better = (size < SMALLER * smallest) * 1.0
             best = best + better[..., None, None] * (rectangle - best)
             smallest = smallest + better * (size - smallest)
     return best

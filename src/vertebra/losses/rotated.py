@@ -15,6 +15,7 @@ from vertebra.losses.detection import positives
 from vertebra.losses.loss_term import LossTerm
 
 MIN_SIDE = 0.5  # pixels; shorter sides are as long in the loss
+HALF_MIDDLE, MIDDLE = (0.8, 0.6), (0.28, 0.96)  # cosine and sine of 37 degrees, and of twice that
 
 
 def encode_corners(corners: Float[Tensor, "*b 4 2"]) -> Float[Tensor, "*b 6"]:
@@ -26,10 +27,19 @@ def encode_corners(corners: Float[Tensor, "*b 4 2"]) -> Float[Tensor, "*b 6"]:
 
 
 def decode_corners(boxes: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 2"]:
-    """The inverse of `encode_corners`, up to the order of the corners."""
-    cosine = ((1 + boxes[..., 4]).clamp(min=0) / 2).sqrt()
-    sine = ((1 - boxes[..., 4]).clamp(min=0) / 2).sqrt() * torch.where(boxes[..., 5] < 0, -1.0, 1.0)
-    return corners_of(boxes[..., :2], boxes[..., 2:4], torch.stack([cosine, sine], dim=-1))
+    """The inverse of `encode_corners`, up to the order of the corners.
+
+    The first side has an angle from -53 to 127 degrees: at these ends the order of the corners changes, and objects are seldom turned
+    by just that angle, as they are by 0, 45 or 90 degrees.
+    """
+    cosine, sine = boxes[..., 4], boxes[..., 5]
+    turned_cosine = cosine * MIDDLE[0] + sine * MIDDLE[1]  # twice the angle, less twice that of the middle
+    turned_sine = sine * MIDDLE[0] - cosine * MIDDLE[1]
+    half_cosine = ((1 + turned_cosine).clamp(min=0) / 2).sqrt()
+    half_sine = ((1 - turned_cosine).clamp(min=0) / 2).sqrt() * torch.where(turned_sine < 0, -1.0, 1.0)
+    x = half_cosine * HALF_MIDDLE[0] - half_sine * HALF_MIDDLE[1]
+    y = half_cosine * HALF_MIDDLE[1] + half_sine * HALF_MIDDLE[0]
+    return corners_of(boxes[..., :2], boxes[..., 2:4], torch.stack([x, y], dim=-1))
 
 
 def gaussian_divergence(boxes: Float[Tensor, "*b 6"], ground_truth: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b"]:
