@@ -214,7 +214,12 @@ def _bars(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
                 across = 0.5 * short * np.array([-math.sin(angle), math.cos(angle)])
                 reach = np.abs(along) + np.abs(across)
                 middle = draw.uniform(reach, np.array([256, 192]) - reach)
-                corners = [middle - along - across, middle + along - across, middle + along + across, middle - along + across]
+                corners = [
+                    middle - along - across,
+                    middle + along - across,
+                    middle + along + across,
+                    middle - along + across,
+                ]
                 fill = _color(draw, gray=False)
                 if kind == 3:
                     pen.ellipse((*(middle - short / 2), *(middle + short / 2)), fill=fill)

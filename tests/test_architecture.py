@@ -160,7 +160,8 @@ def test_the_public_names() -> None:
         "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError", "InstancePrediction",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
-        "ObjectPartWarning", "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
+        "ObjectPartWarning", "Predictor", "Result", "resume", "RotatedBoxPrediction",
+        "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
         "SegmentPrediction", "Tracker", "train",
         "UnknownName", "VertebraError", "VisionModel", "WeightsError", "write_report",
     ]  # fmt: skip

@@ -46,8 +46,8 @@ def expand_model(raw: Any, where: str) -> Any:
 
 
 def _expand_rotated(raw: Any, where: str) -> Any:
-    """Expands the option ``rotated: true`` of a decoder: ``{name: fcos, rotated: true}`` is short for ``rotated_fcos``, and the task is
-    that of this decoder."""
+    """Expands the option ``rotated: true`` of a decoder: ``{name: fcos, rotated: true}`` is short for ``rotated_fcos``, and the
+    task is that of this decoder."""
     from vertebra.parts import names
 
     decoder = raw.get("decoder") if isinstance(raw, Mapping) else None

@@ -19,7 +19,9 @@ def turned(count: int, seed: int = 0, span: float = 60.0) -> np.ndarray:
     draw = np.random.default_rng(seed)
     angle = draw.uniform(0, 2 * np.pi, count)
     direction = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
-    corners: np.ndarray = rectangles.corners_of(draw.uniform(0, span, (count, 2)), draw.uniform(1, 50, (count, 2)), direction)
+    corners: np.ndarray = rectangles.corners_of(
+        draw.uniform(0, span, (count, 2)), draw.uniform(1, 50, (count, 2)), direction
+    )
     return corners
 
 
@@ -119,7 +121,9 @@ def test_enclosing_rectangles() -> None:
     got = rectangles.enclosing_rectangles(flat)
     assert np.isfinite(got).all() and rectangles.areas(got)[0] == 0
     many = torch.from_numpy(corners)
-    assert torch.allclose(rectangles.enclosing_rectangles(many), torch.from_numpy(rectangles.enclosing_rectangles(corners)))
+    assert torch.allclose(
+        rectangles.enclosing_rectangles(many), torch.from_numpy(rectangles.enclosing_rectangles(corners))
+    )
 
 
 def test_clipped_rectangles_keep_their_angle() -> None:

@@ -22,7 +22,9 @@ def test_the_code_is_that_of_the_rectangle() -> None:
     corners = turned(30)
     back = decode_corners(encode_corners(torch.from_numpy(corners))).numpy()
     np.testing.assert_allclose(iou(corners, back).diagonal(), 1, atol=1e-9)
-    np.testing.assert_allclose(encode_corners(torch.from_numpy(corners[:, [2, 3, 0, 1]])), encode_corners(torch.from_numpy(corners)))
+    np.testing.assert_allclose(
+        encode_corners(torch.from_numpy(corners[:, [2, 3, 0, 1]])), encode_corners(torch.from_numpy(corners))
+    )
 
 
 def test_the_divergence_is_that_of_normal_distributions() -> None:

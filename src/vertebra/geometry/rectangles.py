@@ -1,9 +1,9 @@
 """Rotated boxes: rectangles of any angle as their four corners, the same functions for numpy arrays and for tensors.
 
 The corners of a rectangle are (4, 2) of x, y in pixels, in order around it; corners stay exact under every flip, turn, shift and
-uniform scale. Its first side goes from the first to the second corner; `corners_of` writes them clockwise as the image is seen (y points
-down), from the top left corner of the box before it was turned. Where an angle is given as a number, it is in degrees, clockwise as
-the image is seen, that of the long side from the x axis, at least -90 and below 90: an object has no front here.
+uniform scale. Its first side goes from the first to the second corner; `corners_of` writes them clockwise as the image is seen (y
+points down), from the top left corner of the box before it was turned. Where an angle is given as a number, it is in degrees,
+clockwise as the image is seen, that of the long side from the x axis, at least -90 and below 90: an object has no front here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ Array = TypeVar("Array", bound=Any)
 
 TINY = 1e-9
 MIN_AREA = 1e-6  # square pixels of a visible part
-SMALLER = 0.999  # part of an area from which another one is smaller, so that rounding does not decide between equal ones
+SMALLER = (
+    0.999  # part of an area from which another one is smaller, so that rounding does not decide between equal ones
+)
 
 
 def corners_of(center: Array, sides: Array, direction: Array) -> Array:
@@ -112,8 +114,8 @@ def iou(first: Array, second: Array) -> Array:
 
 
 def enclosing_rectangles(points: Array) -> Array:
-    """The smallest rectangles around a few points each, within 0.1 % of their area; a rectangle stays as it is, but for the order of
-    its corners.
+    """The smallest rectangles around a few points each, within 0.1 % of their area; a rectangle stays as it is, but for the order
+    of its corners.
 
     A side of the smallest rectangle lies on a side of the points' hull (Freeman and Shapira, Determining the minimum-area encasing
     rectangle for an arbitrary closed curve, CACM 1975), so the directions of all pairs of points are tried.

@@ -1,7 +1,7 @@
 """Loss terms of rotated boxes, each a sum over locations with the number of positive ones as its count.
 
-A box is coded as six numbers: center x and y, the lengths of its first and second side, and the cosine and sine of *twice* the angle
-of the first side, which are the same for both ends of a side and have no jump at any angle.
+A box is coded as six numbers: center x and y, the lengths of its first and second side, and the cosine and sine of *twice* the
+angle of the first side, which are the same for both ends of a side and have no jump at any angle.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def encode_corners(corners: Float[Tensor, "*b 4 2"]) -> Float[Tensor, "*b 6"]:
 def decode_corners(boxes: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 2"]:
     """The inverse of `encode_corners`, up to the order of the corners.
 
-    The first side has an angle from -53 to 127 degrees: at these ends the order of the corners changes, and objects are seldom turned
-    by just that angle, as they are by 0, 45 or 90 degrees.
+    The first side has an angle from -53 to 127 degrees: at these ends the order of the corners changes, and objects are seldom
+    turned by just that angle, as they are by 0, 45 or 90 degrees.
     """
     cosine, sine = boxes[..., 4], boxes[..., 5]
     turned_cosine = cosine * MIDDLE[0] + sine * MIDDLE[1]  # twice the angle, less twice that of the middle
@@ -43,8 +43,8 @@ def decode_corners(boxes: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 2"]:
 
 
 def gaussian_divergence(boxes: Float[Tensor, "*b 6"], ground_truth: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b"]:
-    """The Kullback-Leibler divergence of boxes from others, each as the normal distribution with its center as the mean and half its
-    sides as standard deviations.
+    """The Kullback-Leibler divergence of boxes from others, each as the normal distribution with its center as the mean and half
+    its sides as standard deviations.
 
     Yang et al., Learning High-Precision Bounding Box for Rotated Object Detection via Kullback-Leibler Divergence, NeurIPS 2021,
     arXiv 2106.01883, equation 7.

@@ -50,7 +50,7 @@ def match_by_location(
     points: Float[Tensor, "a 2"],
     levels: Int[Tensor, " a"],
     strides: Sequence[int],
-    boxes: Float[Tensor, "n m *d"],
+    boxes: Float[Tensor, "n m ..."],
     crowd: Bool[Tensor, "n m"],
     count: Int[Tensor, " n"],
     *,
@@ -76,7 +76,7 @@ def match_by_location(
     lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)
 
     def match_image(
-        image_boxes: Float[Tensor, "m *d"], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]
+        image_boxes: Float[Tensor, m * d], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]
     ) -> Match:
         distances, centers, areas = locate(image_boxes, points)
         inside = distances.amin(dim=-1) > 0

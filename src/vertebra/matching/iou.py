@@ -89,7 +89,7 @@ def match_by_iou(
 
 def each_image(
     match: Callable[[Tensor, Tensor, Tensor], Match],
-    boxes: Float[Tensor, "n m *d"],
+    boxes: Float[Tensor, "n m ..."],
     crowd: Bool[Tensor, "n m"],
     count: Int[Tensor, " n"],
     candidates: int,

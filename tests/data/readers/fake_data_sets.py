@@ -42,7 +42,8 @@ class Format:
     Attributes:
         reader: name of its reader.
         writer: name of its writer, or of a function of `fake_writers`.
-        kinds: of objects that are drawn: "box", "outline", "quadrilateral", "parts", "runs", "points"; and "labels" or "one label" of
+        kinds: of objects that are drawn: "box", "outline", "quadrilateral", "parts", "runs", "points"; and "labels" or "one
+        label" of
             an image, and "splits".
         keeps: of an object: "id", "area", "crowd", "attributes", "hidden"; of a data set: "image id", "class id", "class order",
             "all classes".
@@ -139,7 +140,11 @@ def _draw_object(
     drawn: set[Any],
 ) -> None:
     kind = draw(st.sampled_from(kinds))
-    box = draw(boxes(size)) if kind in ("box", "points") or (form.reader not in ("yolo", "dota") and draw(st.booleans())) else None
+    box = (
+        draw(boxes(size))
+        if kind in ("box", "points") or (form.reader not in ("yolo", "dota") and draw(st.booleans()))
+        else None
+    )
     shape, points = None, None
     if kind in ("outline", "parts"):
         shape = Segmentation(tuple(draw(outlines(size)) for _ in range(2 if kind == "parts" else 1)))

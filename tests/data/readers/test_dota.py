@@ -52,10 +52,14 @@ def test_the_layout_of_dota(tmp_path: Path) -> None:
 def test_damaged_lines_are_counted(tmp_path: Path) -> None:
     write(tmp_path, LINE + "1 2 3 ship 0\n1 2 3 4 5 6 7 x ship 0\n1 2 3 4 9 6 7 1 ship easy\n\n", labels="annfiles")
     assert len(load(tmp_path, "dota").objects) == 1
-    assert notes(tmp_path) == [
-        "2 annotations that is no line of eight numbers, a class name and 0 or 1 were dropped: P1.txt",
-        "1 annotation whose last value, whether it is difficult, is not 0, 1 or 2 was dropped: P1.txt",
-    ] or len(notes(tmp_path)) == 2
+    assert (
+        notes(tmp_path)
+        == [
+            "2 annotations that is no line of eight numbers, a class name and 0 or 1 were dropped: P1.txt",
+            "1 annotation whose last value, whether it is difficult, is not 0, 1 or 2 was dropped: P1.txt",
+        ]
+        or len(notes(tmp_path)) == 2
+    )
 
 
 def test_files_and_images_that_do_not_match(tmp_path: Path) -> None:

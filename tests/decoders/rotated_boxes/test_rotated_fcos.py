@@ -12,7 +12,7 @@ import vertebra
 from tests.geometry.test_rectangles import one
 from vertebra.decoders.rotated_boxes.rotated_fcos import RotatedFCOS, in_rotated_boxes, side_distances
 from vertebra.errors import ConfigError
-from vertebra.features import FeatureSpec, Features, Frame, Level
+from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.geometry.rectangles import iou
 from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
 from vertebra.tasks.rotated_boxes.targets import RotatedBoxTargets
@@ -39,7 +39,9 @@ def test_distances_in_the_frame_of_a_box() -> None:
     corners = torch.from_numpy(one(10, 10, 8, 4, 90))
     np.testing.assert_allclose(side_distances(corners, torch.tensor([10.0, 12.0])), [6, 2, 2, 2], atol=1e-9)
     within = in_rotated_boxes(corners[None], torch.tensor([[10.0, 13], [13, 10]]).double())
-    assert (within.distances > 0).all(dim=-1).tolist() == [[True, False]] and within.areas.tolist() == pytest.approx([32])
+    assert (within.distances > 0).all(dim=-1).tolist() == [[True, False]] and within.areas.tolist() == pytest.approx(
+        [32]
+    )
 
 
 def test_it_learns_boxes_by_heart() -> None:
@@ -87,5 +89,7 @@ def test_options() -> None:
             **({} if task is None else {"task": task}),
         )
         assert isinstance(model.branches["rotated_boxes"].decoder, RotatedFCOS)
-    with pytest.raises(ConfigError, match=r"decoder 'yolox' has no form for rotated boxes; decoders that have one: .*fcos"):
+    with pytest.raises(
+        ConfigError, match=r"decoder 'yolox' has no form for rotated boxes; decoders that have one: .*fcos"
+    ):
         vertebra.create_model(backbone="test_resnet", decoder={"name": "yolox", "rotated": True}, classes=["ship"])

@@ -45,7 +45,9 @@ def annotation(*corners: np.ndarray, crowd: tuple[int, ...] = ()) -> RotatedBoxA
 def drawn(corners: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(H, W) bool, the pixels of a rectangle, drawn eight times as large."""
     picture = Image.new("L", (8 * size[1], 8 * size[0]))
-    ImageDraw.Draw(picture).polygon([tuple(8 * point) for point in corners.tolist() for point in [np.array(point)]], fill=255)
+    ImageDraw.Draw(picture).polygon(
+        [tuple(8 * point) for point in corners.tolist() for point in [np.array(point)]], fill=255
+    )
     pixels: np.ndarray = np.asarray(picture).reshape(size[0], 8, size[1], 8).mean(axis=(1, 3)) > 127
     return pixels
 
@@ -146,7 +148,9 @@ def test_outlines_of_any_kind_are_read() -> None:
 
     def fill(builder: AnnotationBuilder, row: int) -> None:
         builder.object(row, "ship", shape=Segmentation((box.reshape(-1),)))
-        dense = np.concatenate([np.linspace(a, b, 7, endpoint=False) for a, b in zip(box, np.roll(box, -1, 0), strict=True)])
+        dense = np.concatenate(
+            [np.linspace(a, b, 7, endpoint=False) for a, b in zip(box, np.roll(box, -1, 0), strict=True)]
+        )
         builder.object(row, "ship", shape=Segmentation((dense.reshape(-1),)))
         builder.object(row, "ship", shape=Segmentation(runs=region.runs, size=region.size))
         builder.object(row, "ship", shape=Segmentation((box[:2].repeat(2, 0).reshape(-1),)))

@@ -70,7 +70,9 @@ def test_from_decoded_in_pixels_of_the_image() -> None:
 
 
 def test_the_forms_of_a_prediction() -> None:
-    prediction = predicted([one(40, 30, 20, 8, 30), one(20, 20, 8, 8, 0)], [0.9, 0.2], [2, 0], image=Image.new("RGB", (80, 60)))
+    prediction = predicted(
+        [one(40, 30, 20, 8, 30), one(20, 20, 8, 8, 0)], [0.9, 0.2], [2, 0], image=Image.new("RGB", (80, 60))
+    )
     entry = json.loads(json.dumps(prediction.to_dict()))["objects"][0]
     assert entry["class_name"] == "bear" and entry["angle"] == pytest.approx(30, abs=1e-3)
     np.testing.assert_allclose(entry["corners"], prediction.corners[0])
@@ -130,7 +132,9 @@ def test_scores_similarity_and_report() -> None:
     wrong = predicted([one(40, 30, 40, 10, 41), one(20, 40, 20, 5, 80)], [0.9, 0.8], [0, 1])
     assert TASK.object_scores is not None and TASK.confidences is not None and TASK.diagnoser is not None
     scores = TASK.object_scores(wrong, truth)
-    assert scores.true_scores.tolist() == pytest.approx([0.9, -1]) and scores.false_scores.tolist() == pytest.approx([0.8])
+    assert scores.true_scores.tolist() == pytest.approx([0.9, -1]) and scores.false_scores.tolist() == pytest.approx(
+        [0.8]
+    )
     assert TASK.confidences(wrong, truth).right.tolist() == [1, 0]
     assert TASK.similarity(wrong, predicted(truth.corners, [0.9, 0.8], [0, 1])) == 0.5
     diagnosis = TASK.diagnoser(LABELS)

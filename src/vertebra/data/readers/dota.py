@@ -1,8 +1,9 @@
-"""DOTA: a text file for each image, with a line for each object: the four corners of its box in pixels, its class, and whether it is
-difficult.
+"""DOTA: a text file for each image, with a line for each object: the four corners of its box in pixels, its class, and whether it
+is difficult.
 
-``train/images/P0000.png`` has its lines in ``train/labelTxt/P0000.txt``; the folders may have other names. A file may begin with lines
-of the image's source and of its scale (``imagesource:GoogleEarth``, ``gsd:0.146``). Difficult objects are not counted, as in DOTA.
+``train/images/P0000.png`` has its lines in ``train/labelTxt/P0000.txt``; the folders may have other names. A file may begin with
+lines of the image's source and of its scale (``imagesource:GoogleEarth``, ``gsd:0.146``). Difficult objects are not counted, as
+in DOTA.
 """
 
 from __future__ import annotations
@@ -68,7 +69,9 @@ class DotaReader(AnnotationReader):
         pairs = _pairs(path, problems)
         files = [pair.labels for pair in pairs if pair.labels is not None]
         if not files:
-            raise DataError(f"{path}: no text file of DOTA (four corners and a class name a line) with an image of its name")
+            raise DataError(
+                f"{path}: no text file of DOTA (four corners and a class name a line) with an image of its name"
+            )
         read = dict(read_all(files, lines_of, "label file", problems.noted))
         images = []
         for pair in pairs:

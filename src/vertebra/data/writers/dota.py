@@ -73,7 +73,11 @@ def _with_corners(annotations: Annotations, notes: list[Note]) -> tuple[Annotati
     missing = np.isnan(corners).any(axis=(1, 2))
     for chosen, which, done in (
         (boxed & ~missing, "with a box alone", "written with the corners of the box"),
-        (drawn & ~quadrilateral & ~missing, "whose outline is no quadrilateral", "written as the smallest rectangle around it"),
+        (
+            drawn & ~quadrilateral & ~missing,
+            "whose outline is no quadrilateral",
+            "written as the smallest rectangle around it",
+        ),
     ):
         if chosen.any():
             notes.append(Note.of("object", which, done, annotations.names(objects.rows[chosen])))

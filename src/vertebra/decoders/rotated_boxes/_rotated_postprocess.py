@@ -15,8 +15,8 @@ from vertebra.losses.rotated import decode_corners
 from vertebra.tasks.rotated_boxes.targets import RotatedBoxDecoded
 
 DEFAULT_POSTPROCESS = NMSPostprocess(nms_iou=0.3, pre_nms_topk=400)
-"""Rotated boxes of neighbors hardly overlap, so fewer candidates and a lower IoU suffice than for upright ones; every pair of candidates
-is compared."""
+"""Rotated boxes of neighbors hardly overlap, so fewer candidates and a lower IoU suffice than for upright ones; every pair of
+candidates is compared."""
 
 
 def decode_rotated(

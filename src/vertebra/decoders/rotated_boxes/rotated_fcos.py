@@ -48,10 +48,10 @@ class RotatedFCOS(Decoder[RotatedFCOSOutputs, RotatedBoxTargets, RotatedBoxDecod
     """Finds objects and their rotated boxes without anchors: each cell near the middle of an object predicts its class, the center,
     sides and angle of its box, and its centerness.
 
-    Differences from the paper: those of the decoder ``fcos``; whether a location is in an object, its level and its centerness follow
-    from the distances to the sides of the rotated box; the center and the sides are predicted in place of these distances, and twice
-    the angle as a vector, which has no jump. Boxes have the loss by the Kullback-Leibler divergence of normal distributions (Yang et
-    al., NeurIPS 2021, arXiv 2106.01883), and a term for the angle of squares, which that loss does not see.
+    Differences from the paper: those of the decoder ``fcos``; whether a location is in an object, its level and its centerness
+    follow from the distances to the sides of the rotated box; the center and the sides are predicted in place of these distances,
+    and twice the angle as a vector, which has no jump. Boxes have the loss by the Kullback-Leibler divergence of normal
+    distributions (Yang et al., NeurIPS 2021, arXiv 2106.01883), and a term for the angle of squares, which that loss does not see.
 
     Args:
         in_spec: the input features.
@@ -151,7 +151,9 @@ class RotatedFCOS(Decoder[RotatedFCOSOutputs, RotatedBoxTargets, RotatedBoxDecod
             grown = (raw[..., 2:4] * self.scales[number]).clamp(max=GREATEST_LOG_SCALE).exp()
             sides.append(grown * (BASE_SIDE * stride))
             doubles.append(raw[..., 4:] / (raw[..., 4:].square().sum(dim=-1, keepdim=True) + 1e-6).sqrt())
-        boxes = torch.cat([points + torch.cat(shifts, dim=1), torch.cat(sides, dim=1), torch.cat(doubles, dim=1)], dim=-1)
+        boxes = torch.cat(
+            [points + torch.cat(shifts, dim=1), torch.cat(sides, dim=1), torch.cat(doubles, dim=1)], dim=-1
+        )
         return RotatedFCOSOutputs(logits, boxes, centerness, levels), points, levels
 
 

@@ -102,4 +102,3 @@ class BoxMetric(TaskMetric):
         exhaustive = np.unpackbits(bits, axis=1, count=len(self.classes)).astype(bool)
         rows = gathered(self.predicted).numpy(), gathered(self.true).numpy()
         return self.precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
-

@@ -118,9 +118,7 @@ class RotatedBoxData(ObjectData):
         center = (boxes[..., :2] + boxes[..., 2:])[..., None, :] / 2
         offsets = upright_corners(boxes) - center
         turn = torch.tensor([[0.8, 0.6], [-0.6, 0.8]])  # by 37 degrees; half as long, to stay inside
-        return RotatedBoxTargets(
-            center + 0.5 * offsets @ turn, ids, torch.zeros(batch, 2, dtype=torch.bool), counts
-        )
+        return RotatedBoxTargets(center + 0.5 * offsets @ turn, ids, torch.zeros(batch, 2, dtype=torch.bool), counts)
 
 
 def _mapped(annotation: RotatedBoxAnnotation, corners: np.ndarray) -> RotatedBoxAnnotation:

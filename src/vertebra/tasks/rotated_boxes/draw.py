@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def draw_rotated_boxes(prediction: RotatedBoxPrediction, picture: Image.Image) -> Image.Image:
-    """The picture with a rotated box and a tag ("ship 0.93") for each object that is not below ``prediction.draw_threshold``; objects
-    whose score is NaN, as those of annotations, are drawn without a number. The best are drawn on top.
+    """The picture with a rotated box and a tag ("ship 0.93") for each object that is not below ``prediction.draw_threshold``;
+    objects whose score is NaN, as those of annotations, are drawn without a number. The best are drawn on top.
 
     Args:
         prediction: the boxes to draw, in the picture's pixels.
@@ -40,6 +40,8 @@ def draw_rotated_boxes(prediction: RotatedBoxPrediction, picture: Image.Image) -
 def _draw_outline(draw: ImageDraw.ImageDraw, points: np.ndarray, ink: Color, width: int) -> None:
     """A closed line, with a thin darker line on either side, visible on any background."""
     red, green, blue = ink
-    closed = [(x, y) for x, y in [*points.tolist(), *points[:2].tolist()]]  # past the start, so that its joint is drawn too
+    closed = [
+        (x, y) for x, y in [*points.tolist(), *points[:2].tolist()]
+    ]  # past the start, so that its joint is drawn too
     draw.line(closed, fill=(red // 2, green // 2, blue // 2), width=width + 2, joint="curve")
     draw.line(closed, fill=ink, width=width, joint="curve")

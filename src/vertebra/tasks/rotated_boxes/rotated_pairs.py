@@ -43,8 +43,8 @@ def rotated_pairs_of_image(prediction: RotatedBoxPrediction, annotation: Rotated
 
 
 def object_scores(prediction: RotatedBoxPrediction, annotation: RotatedBoxAnnotation) -> ObjectScores:
-    """The scores of the boxes that match annotated ones of their class with a rotated IoU of 0.5 or more, best box first, and of the
-    others; crowds are no objects, and boxes in them are not wrong."""
+    """The scores of the boxes that match annotated ones of their class with a rotated IoU of 0.5 or more, best box first, and of
+    the others; crowds are no objects, and boxes in them are not wrong."""
     return scores_of_pairs(rotated_pairs_of_image(prediction, annotation))
 
 

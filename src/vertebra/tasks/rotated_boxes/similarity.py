@@ -8,6 +8,6 @@ from vertebra.tasks.rotated_boxes.types import RotatedBoxPrediction
 
 
 def similarity(expected: RotatedBoxPrediction, got: RotatedBoxPrediction) -> float:
-    """The share of confident objects of each prediction that match an object of the other: same class, and rotated boxes with an IoU
-    of 0.5 or more; see `vertebra.tasks.detect.similarity.similarity`."""
+    """The share of confident objects of each prediction that match an object of the other: same class, and rotated boxes with an
+    IoU of 0.5 or more; see `vertebra.tasks.detect.similarity.similarity`."""
     return matched_share(expected, got, iou(expected.corners, got.corners) >= MIN_IOU)

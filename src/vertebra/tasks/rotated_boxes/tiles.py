@@ -37,9 +37,9 @@ INSIDE = 0.95  # part of a box in a tile from which the tile contains it
 
 
 class RotatedBoxTiles:
-    """Merges the rotated boxes of an image's tiles by the rule of `vertebra.tasks.tile_merge.merge_tiles`, with rotated boxes in place
-    of upright ones: two boxes are compared by what of them both tiles show. The parts of a cut object become the smallest box around
-    them with the angle of the largest.
+    """Merges the rotated boxes of an image's tiles by the rule of `vertebra.tasks.tile_merge.merge_tiles`, with rotated boxes in
+    place of upright ones: two boxes are compared by what of them both tiles show. The parts of a cut object become the smallest
+    box around them with the angle of the largest.
 
     Args:
         spec: the classes.
@@ -66,7 +66,9 @@ class RotatedBoxTiles:
         """The prediction of the image, best object first."""
         corners = np.concatenate(self.corners)
         objects = TileObjects(
-            np.concatenate([each.boxes + np.tile(tile.box[:2], 2) for each, tile in zip(self.predictions, self.tiles, strict=True)]),
+            np.concatenate(
+                [each.boxes + np.tile(tile.box[:2], 2) for each, tile in zip(self.predictions, self.tiles, strict=True)]
+            ),
             np.concatenate([each.scores for each in self.predictions]),
             np.concatenate([each.class_ids for each in self.predictions]),
             np.repeat(np.arange(len(self.tiles)), [len(each.scores) for each in self.predictions]),
@@ -84,9 +86,7 @@ class RotatedBoxTiles:
         return whole.apply_threshold(float(np.min(self.threshold)))
 
 
-def _groups(
-    corners: np.ndarray, objects: TileObjects, tiles: Sequence[Tile]
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _groups(corners: np.ndarray, objects: TileObjects, tiles: Sequence[Tile]) -> tuple[np.ndarray, list[np.ndarray]]:
     """The numbers of the objects that are kept as they are, and of the parts of each object that is merged."""
     bounds = cut_edges(objects, tiles)
     full_image = np.array([tile.whole for tile in tiles], dtype=bool)[objects.tiles]

@@ -18,9 +18,9 @@ MERGE_IOU = 0.55  # rotated; as in `vertebra.tasks.weighted_boxes_fusion`
 
 
 class RotatedBoxTTA:
-    """Fuses the views' boxes on the plain canvas, class by class, as `vertebra.tasks.weighted_boxes_fusion.WeightedBoxesFusion` does,
-    by rotated IoU. The corners of a fused box are the means of its boxes' corners, each box turned in order to the nearest corners of
-    the first, and the smallest rectangle around them.
+    """Fuses the views' boxes on the plain canvas, class by class, as `vertebra.tasks.weighted_boxes_fusion.WeightedBoxesFusion`
+    does, by rotated IoU. The corners of a fused box are the means of its boxes' corners, each box turned in order to the nearest
+    corners of the first, and the smallest rectangle around them.
 
     Args:
         labels, whole: unused; every task takes them.

@@ -20,7 +20,8 @@ HALF = np.float32(0.5)  # torchvision takes points as pixel numbers; see `verteb
 
 
 class RotatedBoxTVTensors(TVTensors):
-    """Upright boxes with the row of each in ``labels``, and the corners as points; a transform that drops a box drops its object."""
+    """Upright boxes with the row of each in ``labels``, and the corners as points; a transform that drops a box drops its
+    object."""
 
     def wrap(self, annotation: RotatedBoxAnnotation, size: tuple[int, int]) -> dict[str, Any]:
         """``boxes`` (M, 4), ``labels`` (M,) int64, the row of each object, and ``corners`` (M, 4, 2)."""
