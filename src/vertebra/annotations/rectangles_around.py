@@ -51,7 +51,8 @@ def rectangles_around(shapes: Shapes) -> np.ndarray:
 def quadrilaterals(shapes: Shapes, chosen: np.ndarray) -> np.ndarray:
     """(m, 4, 2) float64, the corners of the objects (B,) bool, of which each has one outline, of four points."""
     starts = shapes.outlines[shapes.outlines_of[:-1][chosen]]
-    return shapes.points[starts[:, None] + np.arange(FOUR_CORNERS)].reshape(-1, 4, 2).astype(np.float64)
+    points: np.ndarray = shapes.points[starts[:, None] + np.arange(FOUR_CORNERS)].reshape(-1, 4, 2)
+    return points.astype(np.float64)
 
 
 def _border_points(shapes: Shapes, number: int) -> np.ndarray:
@@ -104,4 +105,5 @@ def _bounds(
 
 def _extent(points: np.ndarray, owners: np.ndarray, offsets: np.ndarray, angles: np.ndarray) -> np.ndarray:
     low, high = _bounds(points, owners, offsets, angles)
-    return high - low
+    extent: np.ndarray = high - low
+    return extent

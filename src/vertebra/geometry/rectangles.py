@@ -9,11 +9,11 @@ clockwise as the image is seen, that of the long side from the x axis, at least 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numpy as np
 
-Array = TypeVar("Array", bound=Any)
+Array: TypeAlias = Any
 """A numpy array or a tensor; results are of the same kind."""
 
 TINY = 1e-9
@@ -127,7 +127,8 @@ def enclosing_rectangles(points: Array) -> Array:
         (..., 4, 2), as `corners_of` orders them.
     """
     count = points.shape[-2]
-    best, smallest = None, None
+    best: Any = None
+    smallest: Any = None
     for first in range(count):
         for second in range(first + 1, count):
             edge = points[..., second, :] - points[..., first, :]

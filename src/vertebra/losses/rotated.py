@@ -39,7 +39,8 @@ def decode_corners(boxes: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 4 2"]:
     half_sine = ((1 - turned_cosine).clamp(min=0) / 2).sqrt() * torch.where(turned_sine < 0, -1.0, 1.0)
     x = half_cosine * HALF_MIDDLE[0] - half_sine * HALF_MIDDLE[1]
     y = half_cosine * HALF_MIDDLE[1] + half_sine * HALF_MIDDLE[0]
-    return corners_of(boxes[..., :2], boxes[..., 2:4], torch.stack([x, y], dim=-1))
+    corners: Tensor = corners_of(boxes[..., :2], boxes[..., 2:4], torch.stack([x, y], dim=-1))
+    return corners
 
 
 def gaussian_divergence(boxes: Float[Tensor, "*b 6"], ground_truth: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b"]:

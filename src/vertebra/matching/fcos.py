@@ -76,7 +76,7 @@ def match_by_location(
     lower, upper = torch.tensor(size_ranges(strides), dtype=boxes.dtype, device=boxes.device)[levels].unbind(-1)
 
     def match_image(
-        image_boxes: Float[Tensor, m * d], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]
+        image_boxes: Float[Tensor, "m ..."], objects: Bool[Tensor, " m"], crowds: Bool[Tensor, " m"]
     ) -> Match:
         distances, centers, areas = locate(image_boxes, points)
         inside = distances.amin(dim=-1) > 0

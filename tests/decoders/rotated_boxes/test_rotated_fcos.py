@@ -49,7 +49,7 @@ def test_it_learns_boxes_by_heart() -> None:
     decoder = RotatedFCOS(SPEC, LABELS, channels=32, depth=1)
     inputs, truth = features(), targets(one(20, 24, 30, 9, 35), one(44, 40, 14, 14, 60))
     optimizer = torch.optim.Adam(decoder.parameters(), lr=5e-3)
-    for _ in range(120):
+    for _ in range(90):
         terms, _ = decoder.loss(inputs, truth)
         assert tuple(terms) == decoder.terms
         optimizer.zero_grad()

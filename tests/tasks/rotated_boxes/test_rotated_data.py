@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
@@ -56,6 +56,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return float((first & second).sum() / (first | second).sum())
 
 
+@settings(max_examples=40)
 @given(
     st.floats(-180, 180),
     st.tuples(st.integers(0, 10), st.integers(0, 15), st.integers(70, 80), st.integers(80, 100)),
@@ -75,6 +76,7 @@ def test_boxes_move_with_the_pixels_of_the_image(
     assert overlap(drawn(cut.corners[0], crop.out), expected) > 0.75
 
 
+@settings(max_examples=40)
 @given(st.floats(-180, 180), st.floats(-180, 180))
 def test_boxes_turn_in_rotations(angle: float, degrees_of_image: float) -> None:
     corners = one(50, 40, 30, 12, angle)

@@ -114,13 +114,13 @@ def _pairs(path: Path, problems: Problems) -> list[_Pair]:
         images.setdefault(_stem(image), []).append(image)
     chosen: dict[Path, Path] = {}
     for file in sorted(labels, key=lambda file: (bool(_UPRIGHT.search(file.relative_to(root).as_posix())), file)):
-        image = _nearest(file, images.get(_stem(file), ()), root)
-        if image is None:
+        nearest = _nearest(file, images.get(_stem(file), ()), root)
+        if nearest is None:
             problems.add("label file", "without an image", "left out", file.name)
-        elif image in chosen:
+        elif nearest in chosen:
             problems.add("label file", "of an image that has another", "left aside", file.relative_to(root).as_posix())
         else:
-            chosen[image] = file
+            chosen[nearest] = file
     return [
         _Pair(image, chosen.get(image), _split(image, chosen.get(image), root))
         for image in sorted(image for group in images.values() for image in group)

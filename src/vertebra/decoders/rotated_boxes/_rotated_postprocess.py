@@ -58,7 +58,7 @@ def decode_rotated(
     chosen = corners.flatten(2).gather(1, order[..., None].expand(-1, -1, 8))
     around = upright.gather(1, order[..., None].expand(-1, -1, 4))
     return RotatedBoxDecoded(
-        corners=torch.where(real[..., None], chosen, 0.0).unflatten(2, (4, 2)),
+        corners=torch.where(real[..., None], chosen, 0.0).reshape(*order.shape, 4, 2),
         boxes=torch.where(real[..., None], around, 0.0),
         scores=best,
         labels=torch.where(real, labels.gather(1, order), -1),

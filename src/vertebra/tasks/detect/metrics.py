@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.coco_ap import KEYS, average_precision
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.metric import TaskMetric, each, gathered
@@ -52,7 +53,7 @@ class BoxMetric(TaskMetric):
     counts: list[Tensor]
     scopes: list[Tensor]
 
-    def __init__(self, labels: DetectLabels) -> None:
+    def __init__(self, labels: LabelSpec) -> None:
         super().__init__(labels)
         self.add_state("predicted", [], dist_reduce_fx="cat")  # (., 6) float32: position, score, label
         self.add_state("true", [], dist_reduce_fx="cat")  # (., 6) float32: position, crowd, label

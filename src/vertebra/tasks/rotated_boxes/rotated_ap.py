@@ -31,7 +31,7 @@ def average_precision(
         classes: names of the classes.
         exhaustive: as in `vertebra.tasks.detect.coco_ap.average_precision`.
     """
-    groups = tuple(_groups(rows, counts[:, side]) for side, rows in enumerate((predicted, true)))
+    groups = _groups(predicted, counts[:, 0]), _groups(true, counts[:, 1])
     overlaps = partial(_overlaps, predicted, true, groups)
     sides = (_entries(true, counts[:, 1], "iscrowd"), _entries(predicted, counts[:, 0], "score"))
     images = image_entries(len(counts), exhaustive)
@@ -60,8 +60,10 @@ def _groups(rows: np.ndarray, counts: np.ndarray) -> dict[tuple[int, int], np.nd
     labels = rows[:, 9].astype(np.int64) + 1
     order = np.lexsort((labels, images))
     keys = np.stack([images, labels], axis=1)[order]
-    starts = np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(axis=1))) if len(keys) else []
-    parts = np.split(order, starts[1:]) if len(keys) else []
+    if not len(keys):
+        return {}
+    starts = np.flatnonzero(np.append(True, (keys[1:] != keys[:-1]).any(axis=1)))
+    parts = np.split(order, starts[1:])
     return {(int(keys[start, 0]), int(keys[start, 1])): part for start, part in zip(starts, parts, strict=True)}
 
 
