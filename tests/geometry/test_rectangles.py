@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vertebra.geometry import rectangles
-from vertebra.geometry.nms import suppress
+from vertebra.geometry.nms import greedy_mask
 
 UNIT = np.array([[0.0, 0.0], [1, 0], [1, 1], [0, 1]])
 
@@ -70,8 +70,8 @@ def test_hand_cases() -> None:
     ]
     for first, second, expected in cases:
         assert rectangles.intersections(first[None], second[None])[0, 0] == pytest.approx(expected, abs=1e-12)
-    assert rectangles.iou(one(0, 0, 10, 2, 90)[None], one(0, 0, 10, 2, 0)[None])[0, 0] == pytest.approx(4 / 36)
-    assert rectangles.iou(np.zeros((1, 4, 2)), np.zeros((1, 4, 2)))[0, 0] == 0
+    assert rectangles.rotated_iou(one(0, 0, 10, 2, 90)[None], one(0, 0, 10, 2, 0)[None])[0, 0] == pytest.approx(4 / 36)
+    assert rectangles.rotated_iou(np.zeros((1, 4, 2)), np.zeros((1, 4, 2)))[0, 0] == 0
 
 
 def test_intersections_of_random_rectangles_equal_polygon_clipping() -> None:
@@ -81,13 +81,13 @@ def test_intersections_of_random_rectangles_equal_polygon_clipping() -> None:
     assert (expected > 1).mean() > 0.3 and (expected == 0).any()
 
 
-@pytest.mark.parametrize("function", [rectangles.iou, rectangles.intersections])
+@pytest.mark.parametrize("function", [rectangles.rotated_iou, rectangles.intersections])
 def test_tensors_give_the_same(function: Any) -> None:
     first, second = turned(12).reshape(2, 6, 4, 2), turned(10, 1).reshape(2, 5, 4, 2)
     got = function(torch.from_numpy(first), torch.from_numpy(second))
     np.testing.assert_allclose(got.numpy(), function(first, second), atol=1e-12)
     single = function(torch.from_numpy(first + 2000).float(), torch.from_numpy(second + 2000).float())
-    relative = 1 if function is rectangles.iou else rectangles.areas(first).max()
+    relative = 1 if function is rectangles.rotated_iou else rectangles.areas(first).max()
     assert float((single.double() - got).abs().max()) < 1e-3 * relative
 
 
@@ -114,7 +114,7 @@ def test_enclosing_rectangles() -> None:
     shuffled = corners[:, [2, 0, 3, 1]]
     for points in (corners, shuffled):
         enclosed = rectangles.enclosing_rectangles(points)
-        np.testing.assert_allclose(rectangles.iou(corners, enclosed).diagonal(), 1, atol=1e-9)
+        np.testing.assert_allclose(rectangles.rotated_iou(corners, enclosed).diagonal(), 1, atol=1e-9)
     trapezoid = np.array([[[0.0, 0], [10, 0], [8, 4], [2, 4]]])
     np.testing.assert_allclose(rectangles.areas(rectangles.enclosing_rectangles(trapezoid)), 40)
     flat = np.array([[[1.0, 1], [3, 1], [3, 1], [1, 1]]])
@@ -145,10 +145,10 @@ def test_clipped_rectangles_keep_their_angle() -> None:
 def test_suppression_is_greedy() -> None:
     corners, draw = turned(40, 3, span=30), np.random.default_rng(0)
     scores, labels = draw.permutation(40) / 40 + 0.01, draw.integers(0, 2, 40)
-    overlap = rectangles.iou(corners, corners)
+    overlap = rectangles.rotated_iou(corners, corners)
     kept: list[int] = []
     for row in np.argsort(-scores):
         if not any(labels[row] == labels[other] and overlap[row, other] > 0.3 for other in kept):
             kept.append(int(row))
     tensors = torch.from_numpy(overlap)[None] > 0.3, torch.from_numpy(scores)[None], torch.from_numpy(labels)[None]
-    assert suppress(*tensors)[0].nonzero()[:, 0].tolist() == sorted(kept)
+    assert greedy_mask(*tensors)[0].nonzero()[:, 0].tolist() == sorted(kept)

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from tests.geometry.test_rectangles import one, turned
-from vertebra.geometry.rectangles import center_sides_direction, iou
+from vertebra.geometry.rectangles import center_sides_direction, rotated_iou
 from vertebra.losses.rotated import angle_term, decode_corners, divergence_term, encode_corners, gaussian_divergence
 
 
@@ -21,7 +21,7 @@ def normal(corners: torch.Tensor) -> MultivariateNormal:
 def test_the_code_is_that_of_the_rectangle() -> None:
     corners = turned(30)
     back = decode_corners(encode_corners(torch.from_numpy(corners))).numpy()
-    np.testing.assert_allclose(iou(corners, back).diagonal(), 1, atol=1e-9)
+    np.testing.assert_allclose(rotated_iou(corners, back).diagonal(), 1, atol=1e-9)
     np.testing.assert_allclose(
         encode_corners(torch.from_numpy(corners[:, [2, 3, 0, 1]])), encode_corners(torch.from_numpy(corners))
     )
@@ -48,7 +48,7 @@ def test_the_loss_falls_to_the_true_box_from_far_away() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    overlap = iou(decode_corners(boxes[0].detach()), decode_corners(true[0])).diagonal()
+    overlap = rotated_iou(decode_corners(boxes[0].detach()), decode_corners(true[0])).diagonal()
     assert float(overlap.min()) > 0.9, "the square's angle too, by the angle term"
 
 

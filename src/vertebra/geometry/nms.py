@@ -107,10 +107,10 @@ def nms_mask_unrolled(
 
     Args, Returns: as `nms_mask`; ``max_boxes`` changes nothing.
     """
-    return suppress(pairwise_iou(boxes, boxes) > iou, scores, labels)
+    return greedy_mask(pairwise_iou(boxes, boxes) > iou, scores, labels)
 
 
-def suppress(
+def greedy_mask(
     overlapping: Bool[Tensor, "n k k"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"]
 ) -> Bool[Tensor, "n k"]:
     """The boxes that greedy suppression keeps, by which pairs overlap too much; see `nms_mask_unrolled`.

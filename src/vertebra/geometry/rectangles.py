@@ -83,22 +83,24 @@ def intersections(first: Array, second: Array) -> Array:
         (..., A, B) in square pixels.
     """
     center, sides, direction = center_sides_direction(first)
-    half = 0.5 * sides[..., :, None, None, :]
-    shifted = second[..., None, :, :, :] - center[..., :, None, None, :]
-    along = direction[..., :, None, None, :]
-    x = (shifted * along).sum(-1)  # (..., A, B, P)
-    y = (shifted * _perpendicular(along)).sum(-1)
-    wide, high = half[..., 0], half[..., 1]
-    next_x, next_y = _following(x), _following(y)
-    start_x, end_x = x.clip(-wide, wide), next_x.clip(-wide, wide)
-    slope = (next_y - y) / _nonzero(next_x - x)
-    start = y + (start_x - x) * slope  # heights where the edge enters and leaves the box's width
-    end = next_y + (end_x - next_x) * slope
-    cut = (end_x - start_x) * _mean_cut(start, end, high)
-    return cut.sum(-1).__abs__()
+    wide, high = (0.5 * sides[..., :, None, side] for side in (0, 1))
+    along = direction[..., :, None, :]
+    across = _perpendicular(along)
+    points = []
+    for number in range(second.shape[-2]):  # one by one, since each is an array of all pairs
+        shifted = second[..., None, :, number, :] - center[..., :, None, :]
+        points.append(((shifted * along).sum(-1), (shifted * across).sum(-1)))
+    total: Any = 0.0
+    for (x, y), (next_x, next_y) in zip(points, [*points[1:], points[0]], strict=True):
+        start_x, end_x = x.clip(-wide, wide), next_x.clip(-wide, wide)
+        slope = (next_y - y) / _nonzero(next_x - x)
+        start = y + (start_x - x) * slope  # heights where the edge enters and leaves the box's width
+        end = next_y + (end_x - next_x) * slope
+        total = total + (end_x - start_x) * _mean_cut(start, end, high)
+    return total.__abs__()
 
 
-def iou(first: Array, second: Array) -> Array:
+def rotated_iou(first: Array, second: Array) -> Array:
     """Intersection over union of each rectangle of one set with each rectangle of another; 0 where both are empty.
 
     Args:
@@ -245,11 +247,6 @@ def _upright(like: Array) -> Array:
 def _length(vectors: Array) -> Array:
     """Lengths (..., 1) of vectors (..., 2)."""
     return (vectors * vectors).sum(-1)[..., None] ** 0.5
-
-
-def _following(values: Array) -> Array:
-    """(..., P) each value's next one, the first after the last."""
-    return _stack([values[..., (number + 1) % values.shape[-1]] for number in range(values.shape[-1])], axis=-1)
 
 
 def _stack(values: Sequence[Any], axis: int = -2) -> Any:

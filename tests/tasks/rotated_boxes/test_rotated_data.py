@@ -21,7 +21,7 @@ from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
 from vertebra.errors import DataError
-from vertebra.geometry.rectangles import areas, degrees, iou
+from vertebra.geometry.rectangles import areas, degrees, rotated_iou
 from vertebra.preprocess.crop_window import CropWindow
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.warp import Warp, rotation
@@ -83,7 +83,7 @@ def test_boxes_turn_in_rotations(angle: float, degrees_of_image: float) -> None:
     warp = Warp(rotation(degrees_of_image, (50, 40)), SIZE, SIZE)
     cut = TASK.data.cut(annotation(corners), warp, ResizeSpec(SIZE), LABELS)
     expected = one(50, 40, 30, 12, angle - degrees_of_image)
-    assert iou(cut.corners.astype(np.float64), expected[None])[0, 0] == pytest.approx(1, abs=1e-4)
+    assert rotated_iou(cut.corners.astype(np.float64), expected[None])[0, 0] == pytest.approx(1, abs=1e-4)
 
 
 def test_what_is_cropped_away() -> None:
@@ -131,7 +131,7 @@ def test_through_a_transform_of_torchvision() -> None:
     moved = v2.RandomHorizontalFlip(p=1)({"image": image, **wrapped})
     flipped = TASK.tv_tensors.unwrap(both, moved, SIZE, LABELS)
     expected = np.stack([one(80, 20, 30, 8, -30), one(40, 50, 30, 8, 60)])
-    np.testing.assert_allclose(iou(flipped.corners.astype(np.float64), expected).diagonal(), 1, atol=1e-3)
+    np.testing.assert_allclose(rotated_iou(flipped.corners.astype(np.float64), expected).diagonal(), 1, atol=1e-3)
 
 
 def read(fill: Any) -> tuple[Any, list[Note]]:
@@ -159,7 +159,7 @@ def test_outlines_of_any_kind_are_read() -> None:
         builder.object(row, "plane", box=(1, 2, 30, 20))
 
     got, notes = read(fill)
-    overlaps = iou(got.corners.astype(np.float64), box[None])[:, 0]
+    overlaps = rotated_iou(got.corners.astype(np.float64), box[None])[:, 0]
     assert (overlaps[:2] > 0.999).all() and overlaps[2] > 0.85 and got.crowd.tolist() == [False, False, False, True]
     assert [str(note) for note in notes] == [
         "1 object whose outline is no wider than a line was dropped: a.png",
@@ -179,4 +179,4 @@ def test_the_smallest_rectangle_around_many_points() -> None:
         shapes.append(Segmentation((np.concatenate([inside, corners]).reshape(-1),)))
     got = rectangles_around(Shapes.joined([*shapes, Segmentation()]))
     assert np.isnan(got[-1]).all()
-    np.testing.assert_allclose(iou(got[:-1], rectangles).diagonal(), 1, atol=0.01)
+    np.testing.assert_allclose(rotated_iou(got[:-1], rectangles).diagonal(), 1, atol=0.01)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.geometry.test_rectangles import one, turned
-from vertebra.geometry.rectangles import hulls, iou, upright_corners
+from vertebra.geometry.rectangles import hulls, rotated_iou, upright_corners
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.preprocess.tiles import grid
 from vertebra.preprocess.view_transform import ViewTransform
@@ -163,7 +163,7 @@ def test_the_parts_of_tiles_become_one_object() -> None:
     ship, boat, pair = one(100, 50, 120, 12, 20), one(40, 30, 20, 8, -50), one(43, 36, 20, 8, -50)
     merged = tiled([(ship, 0.9), (boat, 0.8), (pair, 0.7)], (100, 200), 110, 0.2)
     assert merged.scores.tolist() == pytest.approx([0.9, 0.8, 0.7])
-    overlaps = iou(merged.corners.astype(np.float64), np.stack([ship, boat, pair])).diagonal()
+    overlaps = rotated_iou(merged.corners.astype(np.float64), np.stack([ship, boat, pair])).diagonal()
     assert overlaps[0] > 0.9 and overlaps[1:].min() > 0.99, "parts in one box, and neighbors stay apart"
     nothing = tiled([(one(500, 500, 5, 5, 0), 0.9)], (100, 200), 110, 0.2)
     assert len(nothing) == 0
@@ -178,7 +178,7 @@ def test_views_are_fused_in_the_pixels_of_the_plain_canvas() -> None:
     merger.add(decoded(mirrored[:1, [2, 1, 0, 3]], [0.4]), ViewTransform(plain, plain, True))
     fused = merger.finish()
     assert fused[-1] == 2 and fused[2][:2].tolist() == pytest.approx([0.6, 0.3])
-    np.testing.assert_allclose(iou(fused[0][:2].astype(np.float64), corners).diagonal(), 1, atol=1e-3)
+    np.testing.assert_allclose(rotated_iou(fused[0][:2].astype(np.float64), corners).diagonal(), 1, atol=1e-3)
     empty = TASK.tta_merger(LABELS, False)
     empty.add(decoded([], []), ViewTransform(plain, plain, False))
     assert empty.finish()[-1] == 0

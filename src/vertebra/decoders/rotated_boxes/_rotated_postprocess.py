@@ -9,14 +9,19 @@ from torch import Tensor
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess, dense_candidates
 from vertebra.features import Frame
 from vertebra.geometry.boxes import clip_boxes
-from vertebra.geometry.nms import suppress
-from vertebra.geometry.rectangles import hulls, iou
+from vertebra.geometry.nms import greedy_mask
+from vertebra.geometry.rectangles import hulls, rotated_iou
 from vertebra.losses.rotated import decode_corners
 from vertebra.tasks.rotated_boxes.targets import RotatedBoxDecoded
 
 DEFAULT_POSTPROCESS = NMSPostprocess(nms_iou=0.3, pre_nms_topk=400)
 """Rotated boxes of neighbors hardly overlap, so fewer candidates and a lower IoU suffice than for upright ones; every pair of
 candidates is compared."""
+
+
+def unit_vectors(raw: Tensor) -> Tensor:
+    """Raw outputs (..., 2) as vectors of length 1; shorter where they are nearly 0, so that gradients are finite."""
+    return raw / (raw.square().sum(dim=-1, keepdim=True) + 1e-6).sqrt()
 
 
 def decode_rotated(
@@ -48,8 +53,8 @@ def decode_rotated(
     upright = clip_boxes(hulls(corners), frame.sizes)
     valid = (upright[..., 2:] > upright[..., :2]).all(dim=-1) & (scores > postprocess.score_threshold)
     groups = torch.zeros_like(labels) if postprocess.class_agnostic else labels
-    kept = suppress(
-        iou(corners, corners) > postprocess.nms_iou,
+    kept = greedy_mask(
+        rotated_iou(corners, corners) > postprocess.nms_iou,
         torch.where(valid, scores, 0.0),
         torch.where(valid, groups, -1),
     )

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vertebra.decoders.base import Decoder, ScopeUse
 from vertebra.decoders.detect._dense_head import PRIOR_LOGIT, DenseHead, DensePrediction, Norm
 from vertebra.decoders.detect._nms_postprocess import NMSPostprocess
-from vertebra.decoders.rotated_boxes._rotated_postprocess import DEFAULT_POSTPROCESS, decode_rotated
+from vertebra.decoders.rotated_boxes._rotated_postprocess import DEFAULT_POSTPROCESS, decode_rotated, unit_vectors
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.box_coding import GREATEST_LOG_SCALE
@@ -150,7 +150,7 @@ class RotatedFCOS(Decoder[RotatedFCOSOutputs, RotatedBoxTargets, RotatedBoxDecod
             shifts.append(raw[..., :2] * stride)
             grown = (raw[..., 2:4] * self.scales[number]).clamp(max=GREATEST_LOG_SCALE).exp()
             sides.append(grown * (BASE_SIDE * stride))
-            doubles.append(raw[..., 4:] / (raw[..., 4:].square().sum(dim=-1, keepdim=True) + 1e-6).sqrt())
+            doubles.append(unit_vectors(raw[..., 4:]))
         boxes = torch.cat(
             [points + torch.cat(shifts, dim=1), torch.cat(sides, dim=1), torch.cat(doubles, dim=1)], dim=-1
         )

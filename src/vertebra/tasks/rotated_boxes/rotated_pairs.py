@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.geometry.rectangles import areas, intersections, iou
+from vertebra.geometry.rectangles import areas, intersections, rotated_iou
 from vertebra.tasks.detect.box_pairs import BoxPairs, ImageObjects, kept_detections, pair_objects
 from vertebra.tasks.detect.object_scores import confidences_of_pairs, scores_of_pairs
 from vertebra.tasks.object_scores import Confidences, ObjectScores
@@ -23,7 +23,7 @@ def rotated_overlaps(first: np.ndarray, second: np.ndarray, crowd: np.ndarray) -
         (M, L) float64.
     """
     first, second = first.astype(np.float64), second.astype(np.float64)
-    overlaps: np.ndarray = iou(first, second)
+    overlaps: np.ndarray = rotated_iou(first, second)
     if crowd.any():
         share = intersections(first, second[crowd]) / np.maximum(areas(first), 1e-9)[:, None]
         overlaps[:, crowd] = np.minimum(share, 1)

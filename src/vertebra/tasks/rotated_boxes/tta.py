@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vertebra.geometry.rectangles import enclosing_rectangles, hulls, iou
+from vertebra.geometry.rectangles import enclosing_rectangles, hulls, rotated_iou
 from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
 from vertebra.tasks.weighted_boxes_fusion import MIN_SCORE, append_zeros, greedy_match, pad_rows
 
@@ -39,7 +39,7 @@ class RotatedBoxTTA:
         self.length = max(self.length, len(canvas_corners))
         self.view_count += 1
         corners = view_transform.points(canvas_corners[:count]).astype(np.float64)
-        overlap = iou(self._corners, corners)
+        overlap = rotated_iou(self._corners, corners)
         overlap[self.labels[:, None] != labels[:count]] = -1
         numbers = greedy_match(overlap, MERGE_IOU)
         new = np.flatnonzero(numbers < 0)

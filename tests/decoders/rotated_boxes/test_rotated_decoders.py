@@ -11,9 +11,10 @@ import torch
 import vertebra
 from tests.geometry.test_rectangles import one
 from vertebra.decoders.rotated_boxes.rotated_fcos import RotatedFCOS, in_rotated_boxes, side_distances
+from vertebra.decoders.rotated_boxes.rotated_retinanet import RotatedRetinaNet
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
-from vertebra.geometry.rectangles import iou
+from vertebra.geometry.rectangles import rotated_iou
 from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
 from vertebra.tasks.rotated_boxes.targets import RotatedBoxTargets
 
@@ -44,9 +45,10 @@ def test_distances_in_the_frame_of_a_box() -> None:
     )
 
 
-def test_it_learns_boxes_by_heart() -> None:
+@pytest.mark.parametrize("kind", [RotatedFCOS, RotatedRetinaNet])
+def test_it_learns_boxes_by_heart(kind: Any) -> None:
     torch.manual_seed(0)
-    decoder = RotatedFCOS(SPEC, LABELS, channels=32, depth=1)
+    decoder = kind(SPEC, LABELS, channels=32, depth=1)
     inputs, truth = features(), targets(one(20, 24, 30, 9, 35), one(44, 40, 14, 14, 60))
     optimizer = torch.optim.Adam(decoder.parameters(), lr=5e-3)
     for _ in range(90):
@@ -59,14 +61,15 @@ def test_it_learns_boxes_by_heart() -> None:
         result = decoder.eval().decode(decoder(inputs), inputs.frame)
     assert result.corners.shape == (1, 100, 4, 2) and float(result.scores[0, 0]) > 0.5
     best = [int((result.labels[0] == label).nonzero()[0]) for label in (0, 1)]
-    overlap = iou(result.corners[0, best].double(), truth.corners[0].double()).diagonal()
+    overlap = rotated_iou(result.corners[0, best].double(), truth.corners[0].double()).diagonal()
     assert float(overlap.min()) > 0.8
     boxes = result.boxes[0, : int(result.count[0])]
     assert bool((boxes >= 0).all()) and bool((boxes <= 64).all())
 
 
-def test_crowds_and_images_without_objects() -> None:
-    decoder = RotatedFCOS(SPEC, LABELS, channels=16, depth=0)
+@pytest.mark.parametrize("kind", [RotatedFCOS, RotatedRetinaNet])
+def test_crowds_and_images_without_objects(kind: Any) -> None:
+    decoder = kind(SPEC, LABELS, channels=16, depth=0)
     empty = RotatedBoxTargets(
         torch.zeros(1, 0, 4, 2), torch.zeros(1, 0).long(), torch.zeros(1, 0).bool(), torch.zeros(1).long()
     )
@@ -80,6 +83,9 @@ def test_crowds_and_images_without_objects() -> None:
 def test_options() -> None:
     with pytest.raises(ConfigError, match="center_radius"):
         RotatedFCOS(SPEC, LABELS, center_radius=0)
+    for options in ({"aspect_ratios": (0.0,)}, {"min_anchors_per_object": -1}, {"anchor_scale": 0.0}):
+        with pytest.raises(ConfigError, match="|".join(options)):
+            RotatedRetinaNet(SPEC, LABELS, **options)
     for task in (None, "detect", "rotated_boxes"):
         model: Any = vertebra.create_model(
             backbone="test_resnet",
@@ -90,6 +96,6 @@ def test_options() -> None:
         )
         assert isinstance(model.branches["rotated_boxes"].decoder, RotatedFCOS)
     with pytest.raises(
-        ConfigError, match=r"decoder 'yolox' has no form for rotated boxes; decoders that have one: .*fcos"
+        ConfigError, match=r"decoder 'yolox' has no form for rotated boxes; decoders that have one: fcos, retinanet"
     ):
         vertebra.create_model(backbone="test_resnet", decoder={"name": "yolox", "rotated": True}, classes=["ship"])
