@@ -145,7 +145,8 @@ class RotatedRetinaNet(Decoder[RotatedRetinaNetOutputs, RotatedBoxTargets, Rotat
         anchors = level_anchors(box_maps, self.head.strides, self.shapes)
         logits = torch.cat([self.class_prediction(level) for level in class_maps], dim=1)
         raw = torch.cat([self.box_prediction(level) for level in box_maps], dim=1).float()
-        center, size = to_center_size(anchors).split(2, dim=-1)
+        measures = to_center_size(anchors)
+        center, size = measures[:, :2], measures[:, 2:]
         sides = size * raw[..., 2:4].clamp(max=GREATEST_LOG_SCALE).exp()
         boxes = torch.cat([center + raw[..., :2] * size, sides, unit_vectors(raw[..., 4:])], dim=-1)
         return RotatedRetinaNetOutputs(logits, boxes, level_numbers(box_maps, self.per_cell)), anchors
