@@ -198,9 +198,44 @@ def _arrows(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
     (folder / "points.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _bars(folder: Path, splits: Splits, draw: np.random.Generator) -> None:
+    """Writes DOTA's text files of bars, squares and arrows of random color and angle, among disks, which are not labeled."""
+    for split, count in splits.items():
+        for name in ("images", "labelTxt"):
+            (folder / split / name).mkdir(parents=True)
+        for number in range(count):
+            picture, lines = texture(draw, 192, 256), []
+            pen = ImageDraw.Draw(picture)
+            for _ in range(int(draw.integers(3, 8, endpoint=True))):
+                kind, long, angle = int(draw.integers(4)), draw.uniform(24, 64), draw.uniform(0, 2 * np.pi)
+                short = long * (draw.uniform(0.2, 0.5), 1.0, 0.5, 1.0)[kind] / (1.0, 2.0, 1.0, 2.0)[kind]
+                long = short if kind in (1, 3) else long
+                along = 0.5 * long * np.array([math.cos(angle), math.sin(angle)])
+                across = 0.5 * short * np.array([-math.sin(angle), math.cos(angle)])
+                reach = np.abs(along) + np.abs(across)
+                middle = draw.uniform(reach, np.array([256, 192]) - reach)
+                corners = [
+                    middle - along - across,
+                    middle + along - across,
+                    middle + along + across,
+                    middle - along + across,
+                ]
+                fill = _color(draw, gray=False)
+                if kind == 3:
+                    pen.ellipse((*(middle - short / 2), *(middle + short / 2)), fill=fill)
+                    continue
+                arrow = [middle - along - across, middle + along, middle - along + across]
+                pen.polygon([tuple(point) for point in (arrow if kind == 2 else corners)], fill=fill)
+                numbers = " ".join(f"{value:.2f}" for point in corners for value in point)
+                lines.append(f"{numbers} {('bar', 'square', 'arrow')[kind]} 0\n")
+            picture.save(folder / split / "images" / f"{number:04}.png")
+            (folder / split / "labelTxt" / f"{number:04}.txt").write_text("".join(lines), encoding="utf-8")
+
+
 DRAWN_SETS: Mapping[str, DrawnSet] = {
     "tiny_objects": DrawnSet("detect", _boxes((9, 18), (320, 416), (10, 30), gray=False), {"train": 100, "val": 30, "test": 60}),
     "few_gray_boxes": DrawnSet("detect", _boxes((24, 90), (240, 320), (1, 5), gray=True), {"train": 24, "val": 12, "test": 60}),
+    "turned_bars": DrawnSet("rotated_boxes", _bars, {"train": 120, "val": 30, "test": 60}),
     "thin_cracks": DrawnSet("segment", _thin, {"train": 60, "val": 20, "test": 40}),
     "few_regions": DrawnSet("segment", _regions, {"train": 22, "val": 10, "test": 40}),
     "imbalanced_classes": DrawnSet("classify", _classes((0.9, 0.07, 0.03), gray=False), {"train": 300, "val": 100, "test": 200}),

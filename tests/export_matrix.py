@@ -54,6 +54,8 @@ USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
         "faster_rcnn": ("fpn", None),
         "mask_rcnn": ("fpn", None),
         "fcos": ("bifpn", None),
+        "rotated_fcos": ("fpn", None),
+        "rotated_retinanet": ("fpn", None),
         "tood": ("pafpn", None),
         "yolox": ("pafpn", None),
         "ssd": ("ssd_extra", None),

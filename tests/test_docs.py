@@ -56,6 +56,7 @@ PAGES = [
         "docs/reports.md",
         "docs/augmentation.md",
         "docs/calibration.md",
+        "docs/rotated_boxes.md",
         "docs/tracking.md",
         "docs/panoptic.md",
     )

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vertebra.tasks.detect.types import DetectPrediction
     from vertebra.tasks.instances.types import InstancePrediction
     from vertebra.tasks.keypoints.types import KeypointPrediction
+    from vertebra.tasks.rotated_boxes.types import RotatedBoxPrediction
     from vertebra.tasks.segment.types import SegmentPrediction
     from vertebra.tracking.evaluate import evaluate_tracks
     from vertebra.tracking.tracker import Tracker
@@ -82,6 +83,7 @@ _MODULES = {
     "vertebra.tasks.detect.types": ("DetectPrediction",),
     "vertebra.tasks.instances.types": ("InstancePrediction",),
     "vertebra.tasks.keypoints.types": ("KeypointPrediction",),
+    "vertebra.tasks.rotated_boxes.types": ("RotatedBoxPrediction",),
     "vertebra.tasks.segment.types": ("SegmentPrediction",),
     "vertebra.tracking.evaluate": ("evaluate_tracks",),
     "vertebra.tracking.tracker": ("Tracker",),
@@ -123,6 +125,7 @@ __all__ = [
     "Predictor",
     "Result",
     "resume",
+    "RotatedBoxPrediction",
     "Run",
     "RunError",
     "RunStopped",

@@ -10,6 +10,7 @@ from typing import Any
 from vertebra.errors import ConfigError, shortened
 
 SPLITS = ("train", "val", "test")
+ROTATED = "rotated_"  # of the names of decoders for rotated boxes, in front of that of the decoder for upright ones
 
 
 def expand_model(raw: Any, where: str) -> Any:
@@ -20,11 +21,14 @@ def expand_model(raw: Any, where: str) -> Any:
     """
     if not isinstance(raw, Mapping):
         return raw
-    values = dict(raw)
+    values = _expand_rotated(raw, where)
     short = ("task", "neck", "encoder", "decoder", "classes", "multilabel", "boxes_from", *_label_fields(values))
     flat = {name: values.pop(name) for name in short if name in values}
     if isinstance(values.get("branches"), Mapping):
-        values["branches"] = {name: _expand_branch(branch) for name, branch in values["branches"].items()}
+        values["branches"] = {
+            name: _expand_branch(_expand_rotated(branch, f"{where}.branches.{name}"))
+            for name, branch in values["branches"].items()
+        }
     if not flat:
         return values
     if "branches" in values:
@@ -39,6 +43,29 @@ def expand_model(raw: Any, where: str) -> Any:
         return _on_boxes(values, {**flat, "task": task}, source, where)
     values["branches"] = {task: {**flat, "task": task}}
     return values
+
+
+def _expand_rotated(raw: Any, where: str) -> Any:
+    """Expands the option ``rotated: true`` of a decoder: ``{name: fcos, rotated: true}`` is short for ``rotated_fcos``, and the
+    task is that of this decoder."""
+    from vertebra.parts import names
+
+    decoder = raw.get("decoder") if isinstance(raw, Mapping) else None
+    if not isinstance(decoder, Mapping) or not isinstance(decoder.get("rotated"), bool):
+        return dict(raw) if isinstance(raw, Mapping) else raw
+    options = {key: value for key, value in decoder.items() if key != "rotated"}
+    values = {**raw, "decoder": options}
+    if not decoder["rotated"] or str(options.get("name")).startswith(ROTATED):
+        return values
+    known = [name.removeprefix(ROTATED) for name in names("decoder") if name.startswith(ROTATED)]
+    if options.get("name") not in known:
+        raise ConfigError(
+            f"{where}: decoder '{options.get('name')}' has no form for rotated boxes; decoders that have one: {', '.join(known)}"
+        )
+    if values.get("task") == task_of_decoder(options["name"]):
+        values.pop("task")
+    options["name"] = f"{ROTATED}{options['name']}"
+    return {**values, "task": values.get("task") or task_of_decoder(options["name"])}
 
 
 def _default_box_decoder(decoder: Any, task: str) -> str | None:

@@ -14,6 +14,7 @@ from vertebra.tasks.classify.targets import ClassifyDecoded, ClassifyTargets
 from vertebra.tasks.detect.targets import DetectDecoded, DetectTargets
 from vertebra.tasks.instances.targets import InstanceDecoded, InstanceTargets
 from vertebra.tasks.keypoints.targets import KeypointDecoded, KeypointTargets
+from vertebra.tasks.rotated_boxes.targets import RotatedBoxDecoded, RotatedBoxTargets
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
 
 TYPES = {
@@ -22,6 +23,7 @@ TYPES = {
     "detect": (DetectTargets, DetectDecoded),
     "instances": (InstanceTargets, InstanceDecoded),
     "keypoints": (KeypointTargets, KeypointDecoded),
+    "rotated_boxes": (RotatedBoxTargets, RotatedBoxDecoded),
     "segment": (SegmentTargets, SegmentDecoded),
 }
 

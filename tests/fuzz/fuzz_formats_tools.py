@@ -186,6 +186,16 @@ def _write_createml(folder: Path) -> Path:
     return folder
 
 
+def _write_dota(folder: Path) -> Path:
+    for name in ("images", "labelTxt"):
+        (folder / name).mkdir()
+    for number in range(IMAGES):
+        _image(folder / "images" / f"{number}.png", number)
+        lines = "1 2.5 9 4 8 9 0.5 8 small-vehicle 0\n3 3 9 3 9 9 3 9 ship 1\n"
+        (folder / "labelTxt" / f"{number}.txt").write_text(f"imagesource:drawn\ngsd:0.1\n{lines}")
+    return folder
+
+
 CVAT_META = (
     "<meta><task><size>3</size><start_frame>0</start_frame><stop_frame>2</stop_frame>\n<original_size><width>32</width>"
     "<height>24</height></original_size><labels>\n<label><name>dog</name></label>\n<label><name>mouse</name></label>"
@@ -247,6 +257,7 @@ FORMATS = {
     "via_3": _tool(_write_via3, tasks=TASKS[:3]),
     "via_csv": _tool(partial(_write_via, table=True), "via.csv", TASKS[:3]),
     "createml": _tool(_write_createml, tasks=("detect", "classify")),
+    "dota": _tool(_write_dota, "labelTxt/0.txt", tasks=("detect", "rotated_boxes")),
     "cvat_images": _tool(_write_cvat_images, "annotations.xml"),
     "cvat_video": _tool(_write_cvat_video, "annotations.xml"),
 }

@@ -43,6 +43,7 @@ class Task(NamedTuple):
 TASKS = {
     "classify": Task("classification/cats_dogs_subset", (96, 96), "accuracy", 1.0),
     "detect": Task("detection/bccd", (128, 160), "map_50", 0.95),
+    "rotated_boxes": Task("detection/coco_mini_yolo/instance_polygons", (128, 160), "map_50", 0.9),
     "segment": Task("segmentation/camvid", (128, 160), "mean_iou", 0.9),
     "keypoints": Task("keypoints/openfield_mouse", (128, 160), "pck", 0.95),
 }
@@ -60,6 +61,7 @@ class Settings(NamedTuple):
 DEFAULT = {
     "classify": Settings({}, 15, 1e-3),
     "detect": Settings({"neck": {"name": "fpn", "channels": 64}}, 70, 2e-3),
+    "rotated_boxes": Settings({"neck": {"name": "fpn", "channels": 64}}, 130, 2e-3),
     "segment": Settings({}, 80, 3e-3),
     "keypoints": Settings({}, 100, 2e-3),
 }
@@ -98,9 +100,10 @@ def four_images(assets: Path, task: str) -> Batch:
     labels = {"only": labels_of(assets, task)}
     data = MixedData([Source(index, {"only": task})], labels, ResizeSpec(TASKS[task].size, "resize"), None)
     rows = list(range(len(index)))
-    if task == "detect":
-        found = [index.columns[task].get(row, (480, 640)) for row in rows]
-        sides = [(ground_truth.boxes[:, 2:] - ground_truth.boxes[:, :2]).min() for ground_truth in found]
+    if task in ("detect", "rotated_boxes"):
+        sizes = [(480, 640)] * len(rows) if task == "detect" else index.columns[task].annotated.sizes.tolist()
+        found = [index.columns[task].get(row, tuple(size)) for row, size in zip(rows, sizes, strict=True)]
+        sides = [(truth.boxes[:, 2:] - truth.boxes[:, :2]).min(initial=1e3) for truth in found]
         rows = [row for row in rows if sides[row] >= 40 and 2 <= len(found[row].labels) <= 5]
     elif task == "classify":
         rows = [0, len(rows) // 3, 2 * len(rows) // 3, len(rows) - 1]

@@ -20,6 +20,7 @@ import torch
 import torch.distributed as dist
 from vertebra.annotations.run_lengths import Region
 from vertebra.tasks import TASKS
+from vertebra.geometry.rectangles import hulls, upright_corners
 from vertebra.tasks.instances.types import region_array
 from vertebra.tasks.detect.annotation import DetectAnnotation
 
@@ -65,6 +66,12 @@ def samples(name, labels):
             ids, crowd = draw.integers(0, 3, index), np.zeros(index, dtype=bool)
             found = task.prediction(region_array(moved), boxes, scores, ids, (40, 60), labels)
             yield found, task.annotation(tuple(rles), boxes, ids, crowd, (40, 60))
+        elif name == "rotated_boxes":
+            corners = upright_corners(draw.uniform(0, 50, (index, 4)) + [0, 0, 60, 60]).astype(np.float32)
+            moved = corners + draw.normal(0, 3, (index, 1, 2)).astype(np.float32)
+            ids, crowd, scores = draw.integers(0, 3, index), np.zeros(index, dtype=bool), draw.random(index)
+            found = task.prediction(moved, hulls(moved), scores.astype(np.float32), ids, labels)
+            yield found, task.annotation(corners, ids, crowd)
         else:
             shape = (4, 5) if not labels.multilabel else (3, 4, 5)
             high = 3 if not labels.multilabel else 2
@@ -72,7 +79,8 @@ def samples(name, labels):
 
 def compute(case):
     for name, task in TASKS.items():
-        every_options = {"detect": ({},), "instances": ({},), "keypoints": ({"points": ("p", "q")},)}
+        every_options = {"detect": ({},), "instances": ({},), "rotated_boxes": ({},)}
+        every_options["keypoints"] = ({"points": ("p", "q")},)
         for options in every_options.get(name, ({"multilabel": False}, {"multilabel": True})):
             labels = task.labels(("a", "b", "c"), **options)
             every = list(samples(name, labels))
@@ -105,7 +113,7 @@ def test_all_processes_compute_what_one_would(unused_tcp_port: int) -> None:
         out, error = process.communicate(timeout=120)
         assert process.returncode == 0, error
         found = json.loads(out.splitlines()[-1])
-        assert len(found["alone"]) == 9 and all(found["alone"].values())
+        assert len(found["alone"]) == 10 and all(found["alone"].values())
         for name, metrics in found["alone"].items():
             for case in ("one", "both"):
                 assert found[case][name] == pytest.approx(metrics), (name, case)

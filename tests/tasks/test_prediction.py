@@ -30,6 +30,8 @@ from vertebra.tasks.instances.types import InstancePrediction, region_array
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tasks.prediction import FIELDS, Prediction
+from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
+from vertebra.tasks.rotated_boxes.types import RotatedBoxPrediction
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.types import SegmentPrediction
 
@@ -72,6 +74,11 @@ def instances() -> InstancePrediction:
     return InstancePrediction(rles, BOXES, SCORES, IDS, (60, 80), InstanceLabels(CLASSES), IMAGE)
 
 
+def rotated() -> RotatedBoxPrediction:
+    corners = np.stack([BOXES[:, [0, 1]], BOXES[:, [2, 1]], BOXES[:, [2, 3]], BOXES[:, [0, 3]]], axis=1)
+    return RotatedBoxPrediction(corners, BOXES, SCORES, IDS, RotatedBoxLabels(CLASSES), IMAGE)
+
+
 def boxed() -> BoxedPredictions:
     return BoxedPredictions(BOXES, (classify(), classify()[1:], classify()[[2]]), classify().spec, IMAGE)
 
@@ -87,7 +94,7 @@ def described() -> DetectPrediction:
 
 
 MADE: tuple[Callable[[], Prediction], ...] = (
-    classify, detect, instances, segment, layers, keypoints, boxed, attributes, described,
+    classify, detect, instances, rotated, segment, layers, keypoints, boxed, attributes, described,
 )  # fmt: skip
 each = pytest.mark.parametrize("made", MADE, ids=lambda made: made.__name__)
 
@@ -210,7 +217,7 @@ def test_classes_are_filtered_by_name_or_id(made: Callable[[], Prediction]) -> N
 
 
 @pytest.mark.parametrize(
-    "made", [classify, detect, instances, layers, keypoints, boxed], ids=lambda made: made.__name__
+    "made", [classify, detect, instances, rotated, layers, keypoints, boxed], ids=lambda made: made.__name__
 )
 def test_scores_are_filtered_from_the_least_on(made: Callable[[], Prediction]) -> None:
     prediction = made()
@@ -226,8 +233,8 @@ def test_scores_are_filtered_from_the_least_on(made: Callable[[], Prediction]) -
 
 
 def test_only_doubtful_boxes_and_poses_are_left_out_by_a_predictor() -> None:
-    assert [made().thresholded for made in MADE] == [False, True, True, False, False, True, False, False, True]
-    for made in (detect, instances, keypoints):
+    assert [made().thresholded for made in MADE] == [False, True, True, True, False, False, True, False, False, True]
+    for made in (detect, instances, rotated, keypoints):
         assert made().draw_threshold == made().filter(classes="dog").draw_threshold == made()[0].draw_threshold == 0.3
         assert made().filter(min_score=0.1).draw_threshold == 0.1
 

@@ -30,6 +30,9 @@ from vertebra.annotations.run_lengths import Region
 from vertebra.tasks.instances.types import InstancePrediction, region_array
 regions = region_array([Region.of_box(boxes[0], (40, 60))])
 InstancePrediction(regions, boxes, np.asarray([0.9]), np.asarray([1]), (40, 60), labels["instances"], image).draw()
+from vertebra.tasks.rotated_boxes.types import RotatedBoxPrediction
+turned = np.asarray([[[10, 5], [20, 15], [15, 20], [5, 10]]], dtype=np.float32)
+RotatedBoxPrediction(turned, boxes, np.asarray([0.9]), np.asarray([1]), labels["rotated_boxes"], image).draw()
 points = np.asarray([[[5, 5], [15, 20]]], dtype=np.float32)
 found = TASKS["keypoints"].prediction
 found(points, np.ones((1, 2)), boxes, np.asarray([0.9]), np.asarray([1]), labels["keypoints"], image).draw()

@@ -12,7 +12,8 @@ from vertebra.errors import ConfigError, shortened
 PATH = typer.Argument(..., help="A data set: folder or annotation file.")
 TASK = typer.Option(
     None,
-    help="a task's name (classify, detect, segment, instances, keypoints, or an installed one); by default all with labels.",
+    help="a task's name (classify, detect, rotated_boxes, segment, instances, keypoints, or an installed one); by default all "
+    "with labels.",
 )
 FORMAT = typer.Option(None, "--format", help="The format; by default detected.")
 IGNORE_INDEX = typer.Option(None, help="Mask value of ignored pixels.")

@@ -15,7 +15,8 @@ def train(
     data: str | None = typer.Option(None, help="A data set: folder or annotation file."),
     task: str | None = typer.Option(
         None,
-        help="a task's name (classify, detect, segment, instances, keypoints, or an installed one); by default that of the labels.",
+        help="a task's name (classify, detect, rotated_boxes, segment, instances, keypoints, or an installed one); by default "
+        "that of the labels.",
     ),
     attribute: list[str] = typer.Option(
         [], help="With --task detect: an attribute of the objects to learn, such as color; may be repeated."

@@ -20,6 +20,8 @@ from vertebra.decoders.instances.mask_rcnn import MaskRCNN
 from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression
 from vertebra.decoders.keypoints.simcc import SimCC
+from vertebra.decoders.rotated_boxes.rotated_fcos import RotatedFCOS
+from vertebra.decoders.rotated_boxes.rotated_retinanet import RotatedRetinaNet
 from vertebra.decoders.segment.deeplabv3 import DeepLabV3
 from vertebra.decoders.segment.deeplabv3plus import DeepLabV3Plus
 from vertebra.decoders.segment.dpt import DPT
@@ -52,6 +54,8 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "regression": KeypointRegression,
     "retinanet": RetinaNet,
     "roi_head": RoIHead,
+    "rotated_fcos": RotatedFCOS,
+    "rotated_retinanet": RotatedRetinaNet,
     "rt_detr": RTDETR,
     "segformer": SegFormer,
     "simcc": SimCC,

@@ -107,7 +107,19 @@ def nms_mask_unrolled(
 
     Args, Returns: as `nms_mask`; ``max_boxes`` changes nothing.
     """
-    drops, valid = _drops(boxes, scores, labels, iou)
+    return greedy_mask(pairwise_iou(boxes, boxes) > iou, scores, labels)
+
+
+def greedy_mask(
+    overlapping: Bool[Tensor, "n k k"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"]
+) -> Bool[Tensor, "n k"]:
+    """The boxes that greedy suppression keeps, by which pairs overlap too much; see `nms_mask_unrolled`.
+
+    Args:
+        overlapping: (N, K, K) bool, symmetric.
+        scores, labels: as in `nms_mask`.
+    """
+    drops, valid = _drops(overlapping, scores, labels)
     keep = valid
     for _ in range(ROUNDS):
         keep = valid & ~(keep[:, :, None] & drops).any(dim=1)
@@ -158,7 +170,7 @@ def captured_nms() -> Iterator[list[Tensor]]:
 
 
 def _drops(
-    boxes: Float[Tensor, "n k 4"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"], iou: float
+    overlapping: Bool[Tensor, "n k k"], scores: Float[Tensor, "n k"], labels: Int[Tensor, "n k"]
 ) -> tuple[Bool[Tensor, "n k k"], Bool[Tensor, "n k"]]:
     """(N, K, K) bool, whether one box drops another if it is kept; and (N, K) bool, which are not padding."""
     valid = (labels >= 0) & (scores > 0)
@@ -166,8 +178,8 @@ def _drops(
     better = (scores[:, :, None] > scores[:, None, :]) | (
         (scores[:, :, None] == scores[:, None, :]) & (order[:, None] < order[None, :])
     )
-    overlap = (pairwise_iou(boxes, boxes) > iou) & (labels[:, :, None] == labels[:, None, :])
-    return better & overlap & valid[:, :, None], valid
+    same_class = labels[:, :, None] == labels[:, None, :]
+    return better & overlapping & same_class & valid[:, :, None], valid
 
 
 def onnx_translation_table() -> dict[Any, Callable[..., Any]]:

@@ -89,7 +89,7 @@ def match_by_iou(
 
 def each_image(
     match: Callable[[Tensor, Tensor, Tensor], Match],
-    boxes: Float[Tensor, "n m 4"],
+    boxes: Float[Tensor, "n m ..."],
     crowd: Bool[Tensor, "n m"],
     count: Int[Tensor, " n"],
     candidates: int,
@@ -97,8 +97,8 @@ def each_image(
     """Matches a batch image by image.
 
     Args:
-        match: maps an image's boxes (M, 4) and masks of its objects (M,) and crowds (M,) to its match over (A,).
-        boxes: (N, M, 4) xyxy, padded; M may be 0.
+        match: maps an image's boxes (M, ...) and masks of its objects (M,) and crowds (M,) to its match over (A,).
+        boxes: (N, M, ...), padded; M may be 0.
         crowd: (N, M) bool.
         count: (N,) int64, how many of the M are real.
         candidates: number of candidates, A.

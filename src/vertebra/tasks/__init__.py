@@ -19,10 +19,13 @@ from vertebra.tasks.classify.task import CLASSIFY
 from vertebra.tasks.detect.task import DETECT
 from vertebra.tasks.instances.task import INSTANCES
 from vertebra.tasks.keypoints.task import KEYPOINTS
+from vertebra.tasks.rotated_boxes.task import ROTATED_BOXES
 from vertebra.tasks.segment.task import SEGMENT
 from vertebra.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CLASSIFY, DETECT, INSTANCES, SEGMENT, KEYPOINTS, ATTRIBUTES)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (CLASSIFY, DETECT, INSTANCES, ROTATED_BOXES, SEGMENT, KEYPOINTS, ATTRIBUTES)
+}
 ENTRY_POINTS = "vertebra.tasks"
 KEY_SEPARATOR = ":"
 

@@ -96,21 +96,21 @@ def merge_tiles(objects: TileObjects, tiles: Sequence[Tile]) -> MergedObjects:
         objects: of all tiles.
         tiles: by number; one of them may be the whole image.
     """
-    bounds = _cut_edges(objects, tiles)
+    bounds = cut_edges(objects, tiles)
     full_image = np.array([tile.whole for tile in tiles], dtype=bool)[objects.tiles]
     kind = np.where(np.isfinite(bounds).any(axis=1), CUT, np.where(full_image, FULL_IMAGE, WHOLE))
     pairs, fragments = _match_across_tiles(objects, tiles, bounds, kind)
-    dropped = fragments | ((kind == FULL_IMAGE) & _inside_a_tile(objects.boxes, tiles))
+    dropped = fragments | ((kind == FULL_IMAGE) & inside_a_tile(objects.boxes, tiles))
     pairs = pairs[~dropped[pairs].any(axis=1)]
     uncut_pairs = pairs[(kind[pairs] != CUT).all(axis=1)]
-    kept = (kind != CUT) & ~dropped & greedy_nms(_ranks(objects.scores, kind), uncut_pairs)
-    cut = (kind == CUT) & ~dropped & ~_paired_with(pairs, kind == WHOLE)
+    kept = (kind != CUT) & ~dropped & greedy_nms(ranks_by_kind(objects.scores, kind), uncut_pairs)
+    cut = (kind == CUT) & ~dropped & ~paired_with(pairs, kind == WHOLE)
     roots = connected_components(len(kind), pairs[cut[pairs].all(axis=1)])
     _resolve_full_image(objects, kind, roots, cut, kept, pairs, tiles[0].image)
     return _merged_objects(objects, roots, np.flatnonzero(cut | kept))
 
 
-def _cut_edges(objects: TileObjects, tiles: Sequence[Tile]) -> np.ndarray:
+def cut_edges(objects: TileObjects, tiles: Sequence[Tile]) -> np.ndarray:
     """(M, 4) where a tile's edge cuts an object, in image pixels; -inf, -inf, inf, inf for edges that do not."""
     windows = np.array([tile.box for tile in tiles], dtype=np.float64)
     height, width = tiles[0].image
@@ -121,7 +121,7 @@ def _cut_edges(objects: TileObjects, tiles: Sequence[Tile]) -> np.ndarray:
     return bounds
 
 
-def _inside_a_tile(boxes: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
+def inside_a_tile(boxes: np.ndarray, tiles: Sequence[Tile]) -> np.ndarray:
     """(M,) which boxes lie wholly inside a tile other than the whole image, away from its inner edges."""
     height, width = tiles[0].image
     contained = np.zeros(len(boxes), dtype=bool)
@@ -140,7 +140,7 @@ def _sides(windows: np.ndarray) -> np.ndarray:
     return np.tile(windows[:, 2:] - windows[:, :2], 2)
 
 
-def _ranks(scores: np.ndarray, kind: np.ndarray) -> np.ndarray:
+def ranks_by_kind(scores: np.ndarray, kind: np.ndarray) -> np.ndarray:
     """(M,) 0 for the best: by kind, then by score."""
     ranks = np.empty(len(kind), dtype=np.int64)
     ranks[np.lexsort([-scores, kind])] = np.arange(len(kind))
@@ -156,7 +156,7 @@ def _match_across_tiles(
     windows = np.array([tile.box for tile in tiles], dtype=np.float64)
     full_image = np.array([tile.whole for tile in tiles], dtype=bool)
     boxes = objects.boxes
-    for first, second in _overlapping_tiles(objects.tiles, windows):
+    for first, second in overlapping_tiles(objects.tiles, windows):
         a, b = boxes[first, None], boxes[None, second]
         same_label = objects.labels[first, None] == objects.labels[None, second]
         overlap = iou(_clip(a, bounds[None, second]), _clip(b, bounds[first, None]))
@@ -173,7 +173,7 @@ def _match_across_tiles(
     return np.concatenate(pairs), fragments
 
 
-def _overlapping_tiles(tile_ids: np.ndarray, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def overlapping_tiles(tile_ids: np.ndarray, windows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each tile the indices of its objects, and of those of later tiles that overlap it."""
     for number in range(len(windows)):
         in_tile = np.flatnonzero(tile_ids == number)
@@ -193,7 +193,7 @@ def _clip(boxes: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return clipped
 
 
-def _paired_with(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+def paired_with(pairs: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """(M,) which objects are paired with a chosen one."""
     paired = np.zeros(len(chosen), dtype=bool)
     paired[pairs[chosen[pairs[:, 0]], 1]] = True
@@ -229,7 +229,7 @@ def _resolve_full_image(
         snapped = np.where(np.abs(boxes - box) <= tolerance, boxes, box)
         if ((objects.labels[tile_objects] == objects.labels[row]) & (iou(snapped, boxes) >= MERGE_IOU)).any():
             kept[row] = False
-    dropped = cut & _paired_with(pairs, kept & (kind == FULL_IMAGE))
+    dropped = cut & paired_with(pairs, kept & (kind == FULL_IMAGE))
     cut &= ~np.isin(roots, roots[dropped])
 
 

@@ -42,13 +42,15 @@ class Format:
     Attributes:
         reader: name of its reader.
         writer: name of its writer, or of a function of `fake_writers`.
-        kinds: of objects that are drawn: "box", "outline", "parts", "runs", "points"; and "labels" or "one label" of
+        kinds: of objects that are drawn: "box", "outline", "quadrilateral", "parts", "runs", "points"; and "labels" or "one
+        label" of
             an image, and "splits".
         keeps: of an object: "id", "area", "crowd", "attributes", "hidden"; of a data set: "image id", "class id", "class order",
             "all classes".
         exact: whether coordinates are the same in all 64 bits; else within 1e-9 pixels.
         exact_boxes: the same for boxes.
         names: the names of images that are drawn.
+        classes: names of classes that are drawn.
     """
 
     reader: str
@@ -58,6 +60,7 @@ class Format:
     exact: bool = True
     exact_boxes: bool = True
     names: tuple[str, ...] = NAMES
+    classes: tuple[str, ...] = CLASSES
 
 
 def sides(limit: int) -> st.SearchStrategy[float]:
@@ -95,9 +98,9 @@ def runs(draw: Any, size: tuple[int, int]) -> Segmentation:
 def data_sets(draw: Any, form: Format) -> Annotations:
     """A data set without images on disk; its root is relative."""
     builder = AnnotationBuilder(Path("images"), Path("made"))
-    names_of_classes = CLASSES[:-1] if "one label" in form.kinds else CLASSES  # a folder "7" may be a part of many
+    names_of_classes = CLASSES[:-1] if "one label" in form.kinds else form.classes  # a folder "7" may be a part of many
     classes = draw(st.lists(st.sampled_from(names_of_classes), min_size=1, max_size=3, unique=True))
-    kinds = sorted(form.kinds & {"box", "outline", "parts", "runs", "points"})
+    kinds = sorted(form.kinds & {"box", "outline", "quadrilateral", "parts", "runs", "points"})
     if "points" in kinds and form.reader == "yolo":
         kinds = ["points"] if draw(st.booleans()) else [kind for kind in kinds if kind != "points"]
     point_names = POINT_NAMES if "points" in kinds else ()
@@ -137,10 +140,17 @@ def _draw_object(
     drawn: set[Any],
 ) -> None:
     kind = draw(st.sampled_from(kinds))
-    box = draw(boxes(size)) if kind in ("box", "points") or (form.reader != "yolo" and draw(st.booleans())) else None
+    box = (
+        draw(boxes(size))
+        if kind in ("box", "points") or (form.reader not in ("yolo", "dota") and draw(st.booleans()))
+        else None
+    )
     shape, points = None, None
     if kind in ("outline", "parts"):
         shape = Segmentation(tuple(draw(outlines(size)) for _ in range(2 if kind == "parts" else 1)))
+    elif kind == "quadrilateral":
+        corners = [value for _ in range(2) for value in (draw(sides(size[1])), draw(sides(size[0])))]
+        shape = Segmentation((np.array([0.0, 0.0, *corners, float(size[1]), float(size[0])]),))
     elif kind == "runs":
         shape = draw(runs(size))
     elif kind == "points":

@@ -16,6 +16,7 @@ from tests.data.readers.fake_data_sets import NAMES, Format, content, data_sets,
 from tests.data.readers.fake_writers import FAKE_WRITERS
 from vertebra.annotations.builder import AnnotationBuilder
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.segmentations import Segmentation
 from vertebra.annotations.table import SPLITS, Annotations
 from vertebra.data.convert import write_data
 from vertebra.data.open import detect_format
@@ -65,6 +66,13 @@ FORMATS = {
         "labelme",
         frozenset({"box", "outline", "parts", "runs", "points", "labels", "splits"}),
         frozenset({"crowd", "attributes"}),
+    ),
+    "dota": Format(
+        "dota",
+        "dota",
+        frozenset({"quadrilateral", "splits"}),
+        frozenset({"crowd"}),
+        classes=("dog", "cat", "犬", "a&b", "O'Neill"),
     ),
     "cvat": Format("cvat", "fake cvat", frozenset({"box", "splits"}), frozenset({"all classes"})),
     "via": Format("via", "fake via", frozenset({"box"}), exact=False, names=PLAIN),
@@ -230,6 +238,9 @@ def large(form: Format, folder: Path, count: int) -> Path:
         label = "dog" if number % 2 else "cat"
         if "box" in form.kinds:
             builder.object(row, label, box=(1.5, 2, 9 + number % 5, 10))
+        elif "quadrilateral" in form.kinds:
+            corners = np.array([1.5, 2, 9 + number % 5, 3, 9, 10, 1, 8])
+            builder.object(row, label, shape=Segmentation((corners,)))
         else:
             builder.label(row, label)
     write(form, builder.build(), folder / "made")

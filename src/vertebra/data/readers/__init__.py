@@ -17,6 +17,7 @@ from vertebra.data.readers.coco_panoptic import CocoPanopticReader
 from vertebra.data.readers.createml import CreateMlReader
 from vertebra.data.readers.cvat import CvatReader
 from vertebra.data.readers.deeplabcut import DlcReader
+from vertebra.data.readers.dota import DotaReader
 from vertebra.data.readers.hf import HfReader
 from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.data.readers.label_studio import LabelStudioReader
@@ -45,6 +46,7 @@ READERS: tuple[Reader, ...] = (
     CocoReader(),
     CocoPanopticReader(),
     DlcReader(),
+    DotaReader(),
     YoloReader(),
     MaskFolderReader(),
     LandmarkReader(),

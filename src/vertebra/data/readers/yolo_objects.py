@@ -94,7 +94,9 @@ def _note_kinds(lines: Lines, meaning: Meaning, name_of: Sequence[str], notes: l
     if outlined.any():
         oriented = bool((values[outlined] == ORIENTED).all())
         which = "with a class and four corners" if oriented else "with a class and the corners of an outline"
-        done = "read as outlines" + (" (oriented boxes); boxes are the upright ones around them" if oriented else "")
+        done = "read as outlines"
+        if oriented:
+            done += " (oriented boxes); boxes are the upright ones around them, task rotated_boxes keeps the angles"
         notes.append(Note.of("line", which, done, [name_of[row] for row in lines.rows[outlined].tolist()]))
         boxed = meaning.kinds == BOX
         if boxed.any():

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from vertebra.data.writers.base import Writer
 from vertebra.data.writers.coco import CocoWriter
 from vertebra.data.writers.coco_panoptic import CocoPanopticWriter
+from vertebra.data.writers.dota import DotaWriter
 from vertebra.data.writers.image_folder import ImageFolderWriter
 from vertebra.data.writers.labelme import LabelMeWriter
 from vertebra.data.writers.masks import MasksWriter
@@ -31,6 +32,7 @@ WRITERS: tuple[Writer, ...] = (
     CsvWriter(),
     TarWriter(),
     LabelMeWriter(),
+    DotaWriter(),
     ImageFolderWriter(),
     CocoPanopticWriter(),
 )

@@ -82,24 +82,43 @@ def decode_dense(
     Returns:
         D = ``postprocess.max_detections`` boxes of each image.
     """
+    scores, labels, boxes = dense_candidates(class_logits, boxes, postprocess, quality_logits, levels)
+    return nms_postprocess(boxes, scores, labels, frame, postprocess)
+
+
+def dense_candidates(
+    class_logits: Tensor,
+    boxes: Tensor,
+    postprocess: NMSPostprocess,
+    quality_logits: Tensor | None = None,
+    levels: tuple[Tensor, int] | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The pairs of a box and a class with the best scores, for suppression.
+
+    Args:
+        boxes: (N, A, D), the numbers of a box.
+        class_logits, postprocess, quality_logits, levels: as in `decode_dense`.
+
+    Returns:
+        Scores (N, K), 0 for padding, labels (N, K), and boxes (N, K, D).
+    """
     logits, boxes = class_logits.float(), boxes.float()
     best = _score(logits.amax(dim=-1), quality_logits)
     if postprocess.pre_nms_topk_per_level is None or levels is None:
-        scores, labels, boxes = _candidates(logits, boxes, best, postprocess.pre_nms_topk, quality_logits)
-    else:
-        numbers, count = levels
-        parts = [
-            _candidates(
-                logits,
-                boxes,
-                torch.where(numbers == level, best, -1.0),
-                postprocess.pre_nms_topk_per_level,
-                quality_logits,
-            )
-            for level in range(count)
-        ]
-        scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-    return nms_postprocess(boxes, scores, labels, frame, postprocess)
+        return _candidates(logits, boxes, best, postprocess.pre_nms_topk, quality_logits)
+    numbers, count = levels
+    parts = [
+        _candidates(
+            logits,
+            boxes,
+            torch.where(numbers == level, best, -1.0),
+            postprocess.pre_nms_topk_per_level,
+            quality_logits,
+        )
+        for level in range(count)
+    ]
+    scores, labels, boxes = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
+    return scores, labels, boxes
 
 
 def decode_classes(probabilities: Tensor, boxes: Tensor, frame: Frame, postprocess: NMSPostprocess) -> DetectDecoded:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.coco_ap import KEYS, average_precision
 from vertebra.tasks.detect.labels import DetectLabels
-from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.metric import TaskMetric, each, gathered
 
 
@@ -31,8 +30,14 @@ class BoxMetric(TaskMetric):
     not.
 
     The objects of all images are stored as flat rows, so processes with different numbers of images can be gathered.
+
+    Attributes:
+        coordinates: numbers of an object's position.
+        precision: computes the metrics from rows, see `vertebra.tasks.detect.coco_ap.average_precision`.
     """
 
+    coordinates: ClassVar[int] = 4
+    precision: ClassVar[Callable[..., dict[str, float]]] = staticmethod(average_precision)
     meanings: ClassVar[Mapping[str, str]] = {
         "map": "mean average precision over the classes and over IoU 0.50 to 0.95: boxes are found, of the right class, and tight",
         "map_50": "average precision where a box counts from an IoU of 0.50: found and of the right class, also if loose",
@@ -48,27 +53,38 @@ class BoxMetric(TaskMetric):
     counts: list[Tensor]
     scopes: list[Tensor]
 
-    def __init__(self, labels: DetectLabels) -> None:
+    def __init__(self, labels: LabelSpec) -> None:
         super().__init__(labels)
-        self.add_state("predicted", [], dist_reduce_fx="cat")  # (., 6) float32: box, score, label
-        self.add_state("true", [], dist_reduce_fx="cat")  # (., 6) float32: box, crowd, label
+        self.add_state("predicted", [], dist_reduce_fx="cat")  # (., 6) float32: position, score, label
+        self.add_state("true", [], dist_reduce_fx="cat")  # (., 6) float32: position, crowd, label
         self.add_state(
             "counts", [], dist_reduce_fx="cat"
         )  # (images, 2) int64: rows of each image in predicted and true
         self.add_state("scopes", [], dist_reduce_fx="cat")  # (images, K / 8) uint8: bits of the exhaustive classes
         self.reset()
 
-    def update(self, predictions: Sequence[DetectPrediction], ground_truths: Sequence[DetectAnnotation]) -> None:
+    def update(self, predictions: Sequence[Any], ground_truths: Sequence[Any]) -> None:
         """Add the predictions of some images and their annotations, in the same order."""
-        predicted = [_rows(prediction.boxes, prediction.scores, prediction.class_ids) for prediction in predictions]
-        true = [_rows(annotation.boxes, annotation.crowd, annotation.labels) for annotation in ground_truths]
+        predicted = [self._rows(prediction, prediction.scores, prediction.class_ids) for prediction in predictions]
+        true = [self._rows(annotation, annotation.crowd, annotation.labels) for annotation in ground_truths]
         counts = [[len(p), len(t)] for p, t in zip(predicted, true, strict=True)]
-        self.predicted.append(torch.from_numpy(np.concatenate([*predicted, _NO_ROWS])).to(self.device))
-        self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))
+        none = np.zeros((0, self.coordinates + 2), dtype=np.float32)
+        self.predicted.append(torch.from_numpy(np.concatenate([*predicted, none])).to(self.device))
+        self.true.append(torch.from_numpy(np.concatenate([*true, none])).to(self.device))
         self.scopes.append(torch.from_numpy(self._bits(ground_truths)).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
 
-    def _bits(self, ground_truths: Sequence[DetectAnnotation]) -> np.ndarray:
+    def positions(self, objects: Any) -> np.ndarray:
+        """(M, ``coordinates``) the positions of the objects of a prediction or an annotation."""
+        boxes: np.ndarray = objects.boxes.reshape(-1, 4)
+        return boxes
+
+    def _rows(self, objects: Any, value: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Positions, a value (M,) and labels (M,) as rows (M, ``coordinates`` + 2) float32."""
+        columns = [self.positions(objects), value[:, None], labels[:, None]]
+        return np.concatenate(columns, axis=1).astype(np.float32)
+
+    def _bits(self, ground_truths: Sequence[Any]) -> np.ndarray:
         """(images, K / 8) uint8, a bit for each class of which an image has all annotations."""
         whole = np.ones(len(self.classes), dtype=bool)
         rows = [whole if each.exhaustive is None else each.exhaustive for each in ground_truths]
@@ -86,12 +102,4 @@ class BoxMetric(TaskMetric):
         bits = gathered(self.scopes).numpy()
         exhaustive = np.unpackbits(bits, axis=1, count=len(self.classes)).astype(bool)
         rows = gathered(self.predicted).numpy(), gathered(self.true).numpy()
-        return average_precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
-
-
-_NO_ROWS = np.zeros((0, 6), dtype=np.float32)
-
-
-def _rows(boxes: np.ndarray, value: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Boxes (M, 4), a value (M,) and labels (M,) as rows (M, 6) float32."""
-    return np.concatenate([boxes.reshape(-1, 4), value[:, None], labels[:, None]], axis=1).astype(np.float32)
+        return self.precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
