@@ -160,13 +160,9 @@ def test_the_public_names() -> None:
         "ExportError", "Features", "FeatureSpec", "Frame", "import_model",
         "IncompatiblePartsError", "InstancePrediction",
         "KeypointPrediction", "Level", "list_backbones", "list_parts", "list_runs", "load", "MissingFieldError", "Model",
-<<<<<<< HEAD
         "ObjectPartWarning", "PanopticPrediction",
-        "Predictor", "Result", "resume", "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
-=======
-        "ObjectPartWarning", "Predictor", "Result", "resume", "RotatedBoxPrediction",
+        "Predictor", "Result", "resume", "RotatedBoxPrediction",
         "Run", "RunError", "RunStopped", "RunSummary", "RuntimeModel", "save",
->>>>>>> wt-rotated
         "SegmentPrediction", "Tracker", "train",
         "UnknownName", "VertebraError", "VisionModel", "WeightsError", "write_report",
     ]  # fmt: skip

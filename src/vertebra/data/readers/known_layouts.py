@@ -40,7 +40,6 @@ class KnownLayout(NamedTuple):
 
 
 LAYOUTS = (
-    KnownLayout("DOTA", ("labeltxt*",), BOXES),
     KnownLayout("MOTChallenge", ("seqinfo.ini",), BOXES),
     KnownLayout("Penn-Fudan", ("pedmasks",), MASKS),
     KnownLayout("MPII Human Pose", ("mpii_human_pose_v1*",), MPII),
