@@ -23,7 +23,7 @@ PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32))
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
-WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # decoders with image-wide context
+WHOLE_IMAGE = ("fpn", "lraspp", "mask2former", "pspnet", "upernet")  # decoders with image-wide context
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [

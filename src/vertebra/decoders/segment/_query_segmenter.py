@@ -1,0 +1,62 @@
+"""The base class of segmentation decoders whose queries predict a class and a mask each."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vertebra.decoders.base import Decoder
+from vertebra.decoders.mask_queries import QueryMaskNetwork, class_masks
+from vertebra.errors import ConfigError
+from vertebra.features import Features, FeatureSpec, Frame, Proposals
+from vertebra.layers.option_range import check_range
+from vertebra.layers.resample import fit_to
+from vertebra.losses.loss_term import LossTerm
+from vertebra.losses.mask_queries import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
+from vertebra.losses.mask_targets import ClassMasks
+from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
+
+
+class QuerySegmenter(Decoder[QueryMasks, SegmentTargets, SegmentDecoded]):
+    """A decoder whose network predicts a class and a mask for each query; a class has the sum of the masks.
+
+    Subclasses set ``network`` and ``in_levels``.
+
+    Args:
+        points: at which a mask is compared with the ground truth in the loss.
+        none_weight: weight of queries without a mask in the classification.
+    """
+
+    task: ClassVar[str] = "segment"
+    terms: ClassVar[tuple[str, ...]] = MASK_QUERY_TERMS
+    needs_many_images: ClassVar[bool] = True
+    labels: SegmentLabels
+    network: QueryMaskNetwork
+
+    def __init__(self, in_spec: FeatureSpec, labels: SegmentLabels, name: str, points: int, none_weight: float) -> None:
+        super().__init__(in_spec, labels)
+        check_range(name, minimum=4, points=points)
+        check_range(name, minimum=0, maximum=1, none_weight=none_weight)
+        if not labels.multilabel and labels.class_count < 2:
+            raise ConfigError(
+                "one exclusive class leaves nothing to decide; add the background as a class, or set multilabel: true"
+            )
+        self.points, self.none_weight = points, none_weight
+
+    def forward(self, features: Features, proposals: Proposals | None = None) -> QueryMasks:
+        """The classes and masks of the last layer."""
+        return self.network(features)[-1]
+
+    def loss(self, features: Features, targets: SegmentTargets) -> tuple[dict[str, LossTerm], QueryMasks]:
+        """Cross entropy of the classes, binary cross entropy and Dice of the masks, of the last layer and of all before it; each
+        class of an image is one mask."""
+        layers = self.network(features, every_layer=True)
+        masks = ClassMasks.of(targets.masks, self.labels)
+        sizes, stride = features.frame.sizes, self.network.stride
+        terms = mask_query_terms(layers, masks, sizes, stride, points=self.points, none_weight=self.none_weight)
+        return terms, layers[-1]
+
+    def decode(self, outputs: QueryMasks, frame: Frame) -> SegmentDecoded:
+        """The classes' scores at the canvas size, see `vertebra.decoders.mask_queries.class_masks`."""
+        scores = class_masks(outputs, exclusive=not self.labels.multilabel)
+        return SegmentDecoded(fit_to(scores, frame.canvas, self.network.stride))
