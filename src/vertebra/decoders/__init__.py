@@ -26,6 +26,7 @@ from vertebra.decoders.segment.dpt import DPT
 from vertebra.decoders.segment.fcn import FCN
 from vertebra.decoders.segment.lraspp import LRASPP
 from vertebra.decoders.segment.mask2former import Mask2Former
+from vertebra.decoders.segment.maskformer import MaskFormer
 from vertebra.decoders.segment.pspnet import PSPNet
 from vertebra.decoders.segment.segformer import SegFormer
 from vertebra.decoders.segment.semantic_fpn import SemanticFPN
@@ -50,6 +51,7 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "mask2former": Mask2Former,
     "mask2former_instances": Mask2FormerInstances,
     "mask_rcnn": MaskRCNN,
+    "maskformer": MaskFormer,
     "pspnet": PSPNet,
     "regression": KeypointRegression,
     "retinanet": RetinaNet,

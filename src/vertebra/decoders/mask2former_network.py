@@ -87,7 +87,9 @@ class Mask2FormerNetwork(QueryMaskNetwork):
             valid_cells(features.frame, level, stride)
             for level, stride in zip(levels, self.strides[-len(levels) :], strict=True)
         ]
-        positions = [scaled_sine_position(mask, level.shape[1], level) for mask, level in zip(inside, levels, strict=True)]
+        positions = [
+            scaled_sine_position(mask, level.shape[1], level) for mask, level in zip(inside, levels, strict=True)
+        ]
         cells = [
             level.flatten(2).transpose(1, 2) + code
             for level, code in zip(levels, self.level_code.to(pixels.dtype), strict=True)
@@ -136,7 +138,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
     def _visible(self, decoded: Tensor, coarse: Tensor, inside: Tensor) -> Tensor:
         """(N, Q, S) bool, the cells that each query reads: those of its mask, or all of the image if it has none there."""
         chosen = (torch.bmm(self.embed(decoded), coarse) >= 0) & inside
-        return torch.where(chosen.any(dim=-1, keepdim=True), chosen, inside)
+        return (chosen | ~chosen.any(dim=-1, keepdim=True)) & inside
 
     def _predict(self, decoded: Tensor, pixels: Tensor) -> QueryMasks:
         return QueryMasks(self.classify(decoded), masks_of(self.embed(decoded), pixels))

@@ -14,6 +14,7 @@ from vertebra.layers.padding import valid_cells
 from vertebra.losses.mask_queries import QueryMasks
 
 FINEST, COARSEST = 4, 32  # strides that are read
+MIN_SCORE = 1e-6  # of a class in a cell
 
 
 class QueryMaskNetwork(nn.Module, ABC):
@@ -78,14 +79,16 @@ def query_width(name: str, in_spec: FeatureSpec, levels: tuple[int, ...], channe
     return width
 
 
-def class_masks(outputs: QueryMasks, *, exclusive: bool) -> Tensor:
-    """The score of each class in each cell: the sum over queries of the class's probability times the mask's.
+def class_scores(outputs: QueryMasks, *, multilabel: bool) -> Tensor:
+    """The logits of each class in each cell, from the sum over queries of the class's probability times the mask's.
 
-    Cheng et al., Per-Pixel Classification is Not All You Need for Semantic Segmentation, NeurIPS 2021, arXiv 2107.06278.
+    Cheng et al., Per-Pixel Classification is Not All You Need for Semantic Segmentation, NeurIPS 2021, arXiv 2107.06278. As logits
+    the sums keep borders inside a cell when they are resized.
 
     Args:
         outputs: of the last layer.
-        exclusive: whether the scores of a cell are divided by their sum; at most 1 otherwise.
+        multilabel: whether the logits are for a sigmoid for each class, of sums of at most 1; else for one softmax, which divides
+            the sums of a cell by their total.
 
     Returns:
         (N, classes, h, w) float32.
@@ -93,9 +96,7 @@ def class_masks(outputs: QueryMasks, *, exclusive: bool) -> Tensor:
     shares = outputs.class_logits.float().softmax(dim=-1)[..., :-1]
     masks = outputs.mask_logits.float().sigmoid()
     sums = torch.bmm(shares.transpose(1, 2), masks.flatten(2)).unflatten(2, (masks.shape[-2], masks.shape[-1]))
-    if not exclusive:
-        return sums.clamp(max=1)
-    return sums / sums.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    return sums.logit(eps=MIN_SCORE) if multilabel else sums.clamp(min=MIN_SCORE).log()
 
 
 def mask_quality(mask_logits: Tensor, frame: Frame, stride: int) -> tuple[Tensor, Tensor]:

@@ -23,9 +23,7 @@ def random_points(sizes: Int[Tensor, "n 2"], rows: int, count: int) -> Float[Ten
     return shares * sizes.flip(-1)[:, None, None].float()
 
 
-def values_at(
-    maps: Float[Tensor, "n c h w"], points: Float[Tensor, "n r p 2"], stride: int
-) -> Float[Tensor, "n c p"]:
+def values_at(maps: Float[Tensor, "n c h w"], points: Float[Tensor, "n r p 2"], stride: int) -> Float[Tensor, "n c p"]:
     """The values of maps at points, bilinear between the centers of cells; those of the border beyond it.
 
     Args:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 from vertebra.decoders.base import Decoder
-from vertebra.decoders.mask_queries import QueryMaskNetwork, class_masks
+from vertebra.decoders.mask_queries import QueryMaskNetwork, class_scores
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import fit_to
+from vertebra.layers.softmax import channel_softmax
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.mask_queries import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
 from vertebra.losses.mask_targets import ClassMasks
@@ -57,6 +58,7 @@ class QuerySegmenter(Decoder[QueryMasks, SegmentTargets, SegmentDecoded]):
         return terms, layers[-1]
 
     def decode(self, outputs: QueryMasks, frame: Frame) -> SegmentDecoded:
-        """The classes' scores at the canvas size, see `vertebra.decoders.mask_queries.class_masks`."""
-        scores = class_masks(outputs, exclusive=not self.labels.multilabel)
-        return SegmentDecoded(fit_to(scores, frame.canvas, self.network.stride))
+        """Probabilities at the canvas size, see `vertebra.decoders.mask_queries.class_scores`."""
+        multilabel = self.labels.multilabel
+        logits = fit_to(class_scores(outputs, multilabel=multilabel), frame.canvas, self.network.stride)
+        return SegmentDecoded(logits.sigmoid() if multilabel else channel_softmax(logits))

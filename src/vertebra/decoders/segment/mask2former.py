@@ -36,8 +36,8 @@ class Mask2Former(QuerySegmenter):
 
     paper: ClassVar[str] = (
         "Cheng et al., Masked-attention Mask Transformer for Universal Image Segmentation, CVPR 2022, arXiv 2112.01527 "
-        "(differences: six layers and fewer points by default; masks are compared at the nearest pixels, and their classes are "
-        "summed before they are resized to the canvas)"
+        "(differences: six layers and fewer points by default; masks are compared with the nearest pixels, and summed before they "
+        "are resized to the canvas)"
     )
 
     def __init__(

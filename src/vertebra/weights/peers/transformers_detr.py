@@ -10,7 +10,13 @@ from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
-from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_of, resnet_rules
+from vertebra.weights.peers.transformers_layers import (
+    QUERY_NORMS,
+    detr_layer_rules,
+    joined_queries_and_keys,
+    resnet_of,
+    resnet_rules,
+)
 
 FIXED: dict[str, Any] = {
     "activation_function": "relu",
@@ -49,7 +55,10 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
     return PeerModel(
         model=model,
         resize_spec=ResizeSpec((800, 1333), "shortest_edge"),
-        tensors=renamed(joined_queries_and_keys(state), [*resnet_rules(BACKBONE, "backbone.body."), (BACKBONE, "backbone.body."), *_RULES]),
+        tensors=renamed(
+            joined_queries_and_keys(state),
+            [*resnet_rules(BACKBONE, "backbone.body."), (BACKBONE, "backbone.body."), *_RULES],
+        ),
         dropped=(r".*num_batches_tracked",),
         license="Apache-2.0",
     )
@@ -120,29 +129,12 @@ def _count(state: State, side: str) -> int:
     return len({match[1] for name in state if (match := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
 
 
-def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Rules for a layer of the encoder or decoder; names differ between published files and transformers 5."""
-    return [
-        (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
-        (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
-        (rf"{theirs}\.self_attn\.(?:o|out)_proj\.", f"{ours}.attention.out."),
-        (rf"{theirs}\.encoder_attn\.q_proj\.", f"{ours}.reading.queries."),
-        (rf"{theirs}\.encoder_attn\.k_proj\.", f"{ours}.reading.keys."),
-        (rf"{theirs}\.encoder_attn\.v_proj\.", f"{ours}.reading.values."),
-        (rf"{theirs}\.encoder_attn\.(?:o|out)_proj\.", f"{ours}.reading.out."),
-        (rf"{theirs}\.(?:mlp\.)?fc1\.", f"{ours}.mlp.0."),
-        (rf"{theirs}\.(?:mlp\.)?fc2\.", f"{ours}.mlp.3."),
-        *((rf"{theirs}\.{norm}\.", f"{ours}.{our_norm}.") for norm, our_norm in norms.items()),
-    ]
-
-
 _CELL_NORMS = {"self_attn_layer_norm": "norm1", "final_layer_norm": "norm2"}
-_QUERY_NORMS = {"self_attn_layer_norm": "norm1", "encoder_attn_layer_norm": "norm2", "final_layer_norm": "norm3"}
 _RULES = [
     (r"model\.input_projection\.", f"{DECODER}.project."),
     (r"model\.query_position_embeddings\.", f"{DECODER}.query_position."),
-    *_layer_rules(r"model\.encoder\.layers\.(\d+)", rf"{DECODER}.cell_layers.\1", _CELL_NORMS),
-    *_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.query_layers.\1", _QUERY_NORMS),
+    *detr_layer_rules(r"model\.encoder\.layers\.(\d+)", rf"{DECODER}.cell_layers.\1", _CELL_NORMS),
+    *detr_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.query_layers.\1", QUERY_NORMS),
     (r"model\.decoder\.layernorm\.", f"{DECODER}.norm."),
     (r"class_labels_classifier\.", f"{DECODER}.classify."),
     *((rf"bbox_predictor\.layers\.{number}\.", f"{DECODER}.box.{2 * number}.") for number in range(3)),

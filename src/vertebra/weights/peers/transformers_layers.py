@@ -19,6 +19,9 @@ RESNETS = {
     ("bottleneck", (3, 8, 36, 3)): "resnet152",
 }
 
+QUERY_NORMS = {"self_attn_layer_norm": "norm1", "encoder_attn_layer_norm": "norm2", "final_layer_norm": "norm3"}
+"""The norms of a layer of DETR's decoder."""
+
 
 def joined_queries_and_keys(state: State) -> State:
     """Concatenates the query and key projections of self-attention, under the name ``qk_proj``."""
@@ -93,3 +96,19 @@ def resnet_of(config: Mapping[str, Any], peer: str) -> tuple[str, dict[str, Any]
     if known is not None:
         return known, {}
     return ("resnet50" if kind == "bottleneck" else "resnet18"), {"layers": list(depths)}
+
+
+def detr_layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Rules for a layer of DETR's encoder or decoder; names differ between published files and transformers 5."""
+    return [
+        (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
+        (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
+        (rf"{theirs}\.self_attn\.(?:o|out)_proj\.", f"{ours}.attention.out."),
+        (rf"{theirs}\.encoder_attn\.q_proj\.", f"{ours}.reading.queries."),
+        (rf"{theirs}\.encoder_attn\.k_proj\.", f"{ours}.reading.keys."),
+        (rf"{theirs}\.encoder_attn\.v_proj\.", f"{ours}.reading.values."),
+        (rf"{theirs}\.encoder_attn\.(?:o|out)_proj\.", f"{ours}.reading.out."),
+        (rf"{theirs}\.(?:mlp\.)?fc1\.", f"{ours}.mlp.0."),
+        (rf"{theirs}\.(?:mlp\.)?fc2\.", f"{ours}.mlp.3."),
+        *((rf"{theirs}\.{norm}\.", f"{ours}.{our_norm}.") for norm, our_norm in norms.items()),
+    ]

@@ -131,7 +131,7 @@ def _finest_first(state: State, heads: int) -> State:
     """Tensors with an axis of levels, the coarsest one first, in our order."""
     result = dict(state)
     for name, value in state.items():
-        if name.endswith("level_embed") or name.endswith("level_embed.weight"):
+        if name.endswith(("level_embed", "level_embed.weight")):
             result[name] = value.flip(0)
         elif ".self_attn.sampling_offsets." in name or ".self_attn.attention_weights." in name:
             by_level = value.reshape(heads, LEVELS, -1, *value.shape[1:])
@@ -142,9 +142,17 @@ def _finest_first(state: State, heads: int) -> State:
 def _encoder_rules(branch: str) -> list[tuple[str, str]]:
     theirs, ours = rf"{PIXELS}decoder\.", f"{branch}.encoder."
     layer, target = rf"{theirs}encoder\.layers\.(\d+)\.", rf"{ours}layers.\1."
-    attention = {"sampling_offsets": "offsets", "attention_weights": "weights", "value_proj": "values", "output_proj": "out"}
+    attention = {
+        "sampling_offsets": "offsets",
+        "attention_weights": "weights",
+        "value_proj": "values",
+        "output_proj": "out",
+    }
     return [
-        *((rf"{theirs}input_projections\.{number}\.", f"{ours}project.{LEVELS - 1 - number}.") for number in range(LEVELS)),
+        *(
+            (rf"{theirs}input_projections\.{number}\.", f"{ours}project.{LEVELS - 1 - number}.")
+            for number in range(LEVELS)
+        ),
         (rf"{theirs}level_embed", f"{ours}level_code"),
         *((rf"{layer}self_attn\.{name}\.", f"{target}reading.{new}.") for name, new in attention.items()),
         (rf"{layer}self_attn_layer_norm\.", f"{target}norm1."),

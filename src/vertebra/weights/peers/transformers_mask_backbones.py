@@ -76,7 +76,9 @@ def _swin(options: Mapping[str, Any], peer: str) -> tuple[str, dict[str, Any]]:
             raise ConfigError(
                 f"transformers' {peer}: a Swin with {name}={options[name]} is not supported, only {value}"
             )
-    depths, heads = (list(options.get(name, default)) for name, default in (("depths", [2, 2, 6, 2]), ("num_heads", [3, 6, 12, 24])))
+    depths, heads = (
+        list(options.get(name, default)) for name, default in (("depths", [2, 2, 6, 2]), ("num_heads", [3, 6, 12, 24]))
+    )
     if len(depths) != 4:
         raise ConfigError(f"transformers' {peer}: a Swin with {len(depths)} stages is not supported, only with 4")
     return "swin_tiny_patch4_window7_224", {
