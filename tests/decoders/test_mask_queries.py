@@ -17,7 +17,7 @@ from vertebra.decoders.segment.mask2former import Mask2Former
 from vertebra.decoders.segment.maskformer import MaskFormer
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
-from vertebra.geometry.point_samples import random_points, values_at
+from vertebra.geometry.point_samples import spread_points, values_at
 from vertebra.losses.mask_queries import QueryMasks, mask_query_terms
 from vertebra.losses.mask_targets import BoxedMasks, ClassMasks
 from vertebra.preprocess.image_transform import ResizeSpec
@@ -38,14 +38,18 @@ def test_values_between_cells_and_beyond_the_border() -> None:
     expected = torch.tensor([[[0.0, 4, 8, 8], [4, 4, 4, 4]]])
     torch.testing.assert_close(values_at(maps, points, 4), expected)
     torch.testing.assert_close(values_at(maps, points.expand(-1, 2, -1, -1), 4), expected)
-    drawn = random_points(torch.tensor([[10, 1000], [1000, 10]]), 2, 500)
-    assert drawn.shape == (2, 2, 500, 2) and float(drawn[0, ..., 1].max()) < 10 and float(drawn[0, ..., 0].max()) > 900
+    sizes = torch.tensor([[10, 1000], [1000, 10]])
+    drawn = spread_points(sizes, 500, random=True)
+    assert drawn.shape == (2, 1, 500, 2) and float(drawn[0, ..., 1].max()) < 10 and float(drawn[0, ..., 0].max()) > 900
     assert float(drawn[1, ..., 0].max()) < 10
+    fixed = spread_points(sizes, 500, random=False)
+    torch.testing.assert_close(fixed.mean(dim=2)[:, 0], torch.tensor([[500.0, 5], [5, 500]]), rtol=0.02, atol=0)
+    assert torch.equal(fixed[:1], spread_points(sizes[:1], 500, random=False))
 
 
 def test_the_masks_of_classes_at_points() -> None:
     masks = torch.tensor([[[0, 2, 2], [0, 255, 3]], [[1, 1, 1], [1, 1, 1]]])  # 3: none of the annotated classes
-    exclusive = ClassMasks.of(masks, CLASSES)
+    exclusive = ClassMasks.of(SegmentTargets(masks), CLASSES)
     assert exclusive.labels.tolist() == [[0, 2], [1, 0]] and exclusive.count.tolist() == [2, 1]
     points = torch.tensor([[[[0.5, 0.5], [1.5, 0.5], [1.5, 1.5], [2.5, 1.5]]]]).expand(2, -1, -1, -1)
     inside, counted = exclusive.at(points)
@@ -55,7 +59,7 @@ def test_the_masks_of_classes_at_points() -> None:
     layers = torch.tensor(
         [[[[0, 1, 1], [0, 0, 0]], [[0, 0, 0], [0, 0, 255]], [[1, 1, 1], [0, 255, 0]]]], dtype=torch.uint8
     )
-    overlapping = ClassMasks.of(layers, SegmentLabels(("a", "b", "c"), multilabel=True))
+    overlapping = ClassMasks.of(SegmentTargets(layers), SegmentLabels(("a", "b", "c"), multilabel=True))
     assert overlapping.labels.tolist() == [[0, 2]] and overlapping.count.tolist() == [2]
     inside, counted = overlapping.at(points[:1])
     assert inside[0].tolist() == [[0, 1, 0, 0], [1, 1, 0, 0]] and counted[0].tolist() == [[1, 1, 1, 1], [1, 1, 0, 1]]
@@ -76,7 +80,7 @@ def perfect(queries: int) -> tuple[QueryMasks, ClassMasks, Tensor]:
     """Predictions equal to the ground truth, by queries in another order, and the sizes."""
     masks = torch.zeros(2, 16, 16, dtype=torch.long)
     masks[0, :8, :8], masks[1, 8:] = 1, 2
-    targets = ClassMasks.of(masks, CLASSES)
+    targets = ClassMasks.of(SegmentTargets(masks), CLASSES)
     class_logits = torch.full((2, queries, 4), -9.0)
     class_logits[..., 3] = 9
     mask_logits = torch.full((2, queries, 16, 16), -9.0)
@@ -90,12 +94,12 @@ def perfect(queries: int) -> tuple[QueryMasks, ClassMasks, Tensor]:
 def test_the_loss_of_perfect_and_of_wrong_predictions() -> None:
     torch.manual_seed(0)
     layer, targets, sizes = perfect(5)
-    terms = mask_query_terms([layer], targets, sizes, 1, points=2000, none_weight=0.1)
+    terms = mask_query_terms([layer], targets, sizes, 1, points=2000, none_weight=0.1, random=True)
     assert float(terms["classification"].sum) < 1e-4 and float(terms["classification"].count) == pytest.approx(4.6)
     assert float(terms["mask"].count) == 4 and float(terms["auxiliary_mask"].sum) == 0
     assert float(terms["mask"].mean()) < 1.5, "only points between two pixels of different classes are uncertain"
     wrong = QueryMasks(layer.class_logits, -layer.mask_logits)
-    both = mask_query_terms([wrong, layer], targets, sizes, 1, points=2000, none_weight=0.1)
+    both = mask_query_terms([wrong, layer], targets, sizes, 1, points=2000, none_weight=0.1, random=True)
     assert float(both["auxiliary_mask"].sum) > 20 * float(both["mask"].sum + both["dice"].sum) > 0
 
 
@@ -106,7 +110,7 @@ def test_ignored_pixels_have_no_gradient() -> None:
     masks[0, 10:] = 255
     layer = QueryMasks(torch.zeros(1, 3, 4), torch.randn(1, 3, 16, 16).requires_grad_())
     terms = mask_query_terms(
-        [layer], ClassMasks.of(masks, CLASSES), torch.tensor([[16, 16]]), 1, points=999, none_weight=0.1
+        [layer], ClassMasks.of(SegmentTargets(masks), CLASSES), torch.tensor([[16, 16]]), 1, points=999, none_weight=0.1
     )
     (terms["mask"].sum + terms["dice"].sum).backward()
     gradient = layer.mask_logits.grad
@@ -114,11 +118,28 @@ def test_ignored_pixels_have_no_gradient() -> None:
     assert float(gradient[..., 11:, :].abs().max()) == 0 < float(gradient[..., :9, :].abs().max())
 
 
+def test_classes_that_are_not_annotated_have_no_gradient() -> None:
+    masks = torch.zeros(1, 16, 16, dtype=torch.long)
+    masks[0, :, 8:] = CLASSES.unannotated
+    exhaustive = torch.tensor([[True, True, False]])
+    layer = QueryMasks(torch.randn(1, 3, 4).requires_grad_(), torch.randn(1, 3, 16, 16))
+    targets = ClassMasks.of(SegmentTargets(masks, exhaustive), CLASSES)
+    assert targets.labels.tolist() == [[0]]
+    mask_query_terms([layer], targets, torch.tensor([[16, 16]]), 1, points=99, none_weight=0.1, random=True)[
+        "classification"
+    ].sum.backward()
+    gradient = layer.class_logits.grad
+    assert gradient is not None and not bool(gradient[..., 2].any()) and bool((gradient[..., :2] != 0).all())
+    overlapping = SegmentTargets(torch.stack([masks * 0, masks * 0 + 255], dim=1).to(torch.uint8))
+    known = ClassMasks.of(overlapping, SegmentLabels(("a", "b"), multilabel=True)).exhaustive
+    assert known is not None and known.tolist() == [[True, False]]
+
+
 def test_more_objects_than_queries() -> None:
     masks = torch.arange(3).repeat_interleave(6)[None, :, None].expand(1, -1, 16).contiguous()
     layer = QueryMasks(torch.zeros(1, 2, 4), torch.randn(1, 2, 18, 16).requires_grad_())
     terms = mask_query_terms(
-        [layer], ClassMasks.of(masks, CLASSES), torch.tensor([[18, 16]]), 1, points=50, none_weight=0.1
+        [layer], ClassMasks.of(SegmentTargets(masks), CLASSES), torch.tensor([[18, 16]]), 1, points=50, none_weight=0.1
     )
     assert float(terms["classification"].count) == 2 and float(terms["mask"].count) == 3
     terms["mask"].sum.backward()

@@ -1,4 +1,4 @@
-"""Random points in images, and the values of maps there."""
+"""Points spread over images, and the values of maps there."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def random_points(sizes: Int[Tensor, "n 2"], rows: int, count: int) -> Float[Tensor, "n rows count 2"]:
-    """Points with a uniform distribution over each image.
+def spread_points(sizes: Int[Tensor, "n 2"], count: int, *, random: bool) -> Float[Tensor, "n 1 count 2"]:
+    """Points that are uniform over each image.
+
+    Roberts, The Unreasonable Effectiveness of Quasirandom Sequences, 2018: those that are not random are his sequence R2.
 
     Args:
         sizes: (N, 2) height and width of the images on their canvases.
-        rows: of points for each image.
-        count: points in a row.
+        count: points of an image.
+        random: whether they are drawn; else they are the same ones in each call, relative to an image's size.
 
     Returns:
-        (N, rows, count, 2) float32 x, y in pixels.
+        (N, 1, count, 2) float32 x, y in pixels.
     """
-    shares = torch.rand(len(sizes), rows, count, 2, device=sizes.device)
+    if random:
+        shares = torch.rand(len(sizes), 1, count, 2, device=sizes.device)
+    else:
+        steps = torch.tensor([0.7548776662466927, 0.5698402909980532], dtype=torch.float64)
+        shares = (0.5 + torch.arange(count)[:, None] * steps).frac().float().expand(1, 1, -1, -1).to(sizes.device)
     return shares * sizes.flip(-1)[:, None, None].float()
 
 

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vertebra.geometry.point_samples import random_points, values_at
+from vertebra.geometry.point_samples import spread_points, values_at
 from vertebra.losses.loss_term import LossTerm
 from vertebra.losses.mask_targets import MaskTargets, real_masks
 from vertebra.losses.scope import exclusive_cross_entropy
 from vertebra.matching.one_to_one import CLASS_COST, DICE_COST, MASK_COST, mask_query_cost, match_queries
 
 OVERSAMPLING = 3  # points that are drawn for each one that is kept
+CELL_POINTS = 4  # largest number of points for each cell of a mask
 UNCERTAIN = 0.75  # part of the points that are the most uncertain of those drawn
 
 MASK_QUERY_TERMS = ("classification", "mask", "dice", "auxiliary_classification", "auxiliary_mask")
@@ -51,6 +52,7 @@ def mask_query_terms(
     *,
     points: int,
     none_weight: float,
+    random: bool,
 ) -> dict[str, LossTerm]:
     """The losses of all layers, each after a matching of its own.
 
@@ -61,13 +63,15 @@ def mask_query_terms(
         targets: the ground truth.
         sizes: (N, 2) height and width of the images on their canvases.
         stride: pixels in a cell of the masks.
-        points: at which each mask is compared.
+        points: at which each mask is compared; fewer on small maps, four times the cells of a mask.
         none_weight: weight of queries without an object in the cross entropy; others have 1.
+        random: whether the points are drawn, as in training.
 
     Returns:
         The terms of `MASK_QUERY_TERMS`: those of the last layer, and the sums of the layers before it.
     """
-    *earlier, last = [_errors(layer, targets, sizes, stride, points, none_weight) for layer in layers]
+    number = min(points, CELL_POINTS * layers[-1].mask_logits[0, 0].numel())
+    *earlier, last = [_errors(layer, targets, _Points(sizes, stride, number, random), none_weight) for layer in layers]
     count = targets.count.sum().float()
     nothing = count.new_zeros(())
     return {
@@ -79,23 +83,33 @@ def mask_query_terms(
     }
 
 
-def _errors(
-    layer: QueryMasks, targets: MaskTargets, sizes: Tensor, stride: int, points: int, none_weight: float
-) -> MaskErrors:
+class _Points(NamedTuple):
+    """How points are spread, see `mask_query_terms`."""
+
+    sizes: Tensor
+    stride: int
+    number: int
+    random: bool
+
+    def spread(self, number: int) -> Tensor:
+        return spread_points(self.sizes, number, random=self.random)
+
+
+def _errors(layer: QueryMasks, targets: MaskTargets, points: _Points, none_weight: float) -> MaskErrors:
     with torch.no_grad():
-        shared = random_points(sizes, 1, points)
-        logits, (expected, counted) = values_at(layer.mask_logits, shared, stride), targets.at(shared)
+        shared = points.spread(points.number)
+        logits, (expected, counted) = values_at(layer.mask_logits, shared, points.stride), targets.at(shared)
         cost = mask_query_cost(layer.class_logits, logits, targets.labels, expected, counted)
         matches = match_queries(cost, targets.count)
     positive = matches >= 0
     none = layer.class_logits.shape[-1] - 1
     labels = torch.where(positive, targets.labels.gather(1, matches.clamp(min=0)), none)
     weight = torch.where(positive, 1.0, none_weight)
-    classification = (weight * exclusive_cross_entropy(layer.class_logits, labels, None)).sum()
+    classification = (weight * exclusive_cross_entropy(layer.class_logits, labels, targets.exhaustive)).sum()
     queries, known = _queries_of_masks(matches, real_masks(targets))
     height, width = layer.mask_logits.shape[-2:]
     chosen = layer.mask_logits.gather(1, queries[..., None, None].expand(-1, -1, height, width))
-    mask, dice = _point_errors(chosen, targets, known, sizes, stride, points)
+    mask, dice = _point_errors(chosen, targets, known, points)
     return MaskErrors(CLASS_COST * classification, weight.sum(), mask, dice)
 
 
@@ -114,15 +128,13 @@ def _point_errors(
     logits: Float[Tensor, "n m h w"],
     targets: MaskTargets,
     known: Bool[Tensor, "n m"],
-    sizes: Int[Tensor, "n 2"],
-    stride: int,
-    points: int,
+    points: _Points,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Sums over the known masks of the cross entropy, its mean over the points of a mask, and of the Dice loss."""
     with torch.no_grad():
-        chosen = _uncertain_points(logits, sizes, stride, points)
+        chosen = _uncertain_points(logits, points)
         expected, counted = targets.at(chosen)
-    values = values_at(logits, chosen, stride)
+    values = values_at(logits, chosen, points.stride)
     entropy = counted * F.binary_cross_entropy_with_logits(values, expected, reduction="none")
     mask = entropy.sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
     probability, expected = counted * values.sigmoid(), counted * expected
@@ -132,15 +144,14 @@ def _point_errors(
     return MASK_COST * sums[0], DICE_COST * sums[1]
 
 
-def _uncertain_points(
-    logits: Float[Tensor, "n m h w"], sizes: Int[Tensor, "n 2"], stride: int, points: int
-) -> Float[Tensor, "n m p 2"]:
-    """Points of each mask: mostly those nearest to its border among many random ones, and some random ones.
+def _uncertain_points(logits: Float[Tensor, "n m h w"], points: _Points) -> Float[Tensor, "n m p 2"]:
+    """Points of each mask: mostly those nearest to its border among many, and some of all.
 
-    Kirillov et al., PointRend, CVPR 2020, arXiv 1912.08193.
+    Kirillov et al., PointRend, CVPR 2020, arXiv 1912.08193; difference: the masks of an image choose from the same points.
     """
-    masks, uncertain = logits.shape[1], int(UNCERTAIN * points)
-    drawn = random_points(sizes, masks, OVERSAMPLING * points)
-    nearest = (-values_at(logits, drawn, stride).abs()).topk(uncertain, dim=-1).indices
-    chosen = drawn.gather(2, nearest[..., None].expand(-1, -1, -1, 2))
-    return torch.cat([chosen, random_points(sizes, masks, points - uncertain)], dim=2)
+    uncertain = int(UNCERTAIN * points.number)
+    drawn = points.spread(OVERSAMPLING * points.number)
+    nearest = (-values_at(logits, drawn, points.stride).abs()).topk(uncertain, dim=-1).indices
+    chosen = drawn.expand(-1, logits.shape[1], -1, -1).gather(2, nearest[..., None].expand(-1, -1, -1, 2))
+    further = points.spread(points.number - uncertain).expand(-1, logits.shape[1], -1, -1)
+    return torch.cat([chosen, further], dim=2)

@@ -13,6 +13,7 @@ from torch import Tensor
 from vertebra.layers.tracing import is_tracing
 from vertebra.tasks.instances.targets import InstanceTargets
 from vertebra.tasks.segment.labels import SegmentLabels
+from vertebra.tasks.segment.targets import SegmentTargets
 
 BORDER = 2  # cells of zeros around a mask over its box
 
@@ -23,10 +24,12 @@ class MaskTargets(ABC):
     Attributes:
         labels: (N, M) int64 class ids, 0 for padding; M is at least 1.
         count: (N,) int64, how many of the M are real; they come first.
+        exhaustive: (N, K) bool, the classes that are annotated, see `vertebra.losses.scope`; None for all.
     """
 
     labels: Tensor
     count: Tensor
+    exhaustive: Tensor | None
 
     @abstractmethod
     def at(self, points: Float[Tensor, "n r p 2"]) -> tuple[Float[Tensor, "n m p"], Float[Tensor, "n _ p"]]:
@@ -47,20 +50,24 @@ class ClassMasks(MaskTargets):
     Attributes:
         masks: (N, H, W) class ids, or (N, K, H, W) of 0 and 1; with the ignore index.
         ignore_index: of pixels without ground truth.
-        labels, count: see `MaskTargets`.
+        labels, count, exhaustive: see `MaskTargets`.
     """
 
     masks: Tensor
     ignore_index: int
     labels: Int[Tensor, "n m"]
     count: Int[Tensor, " n"]
+    exhaustive: Bool[Tensor, "n k"] | None = None
 
     @classmethod
-    def of(cls, masks: Tensor, labels: SegmentLabels) -> ClassMasks:
-        """The masks of the targets of a segment branch, see `vertebra.tasks.segment.targets.SegmentTargets`."""
+    def of(cls, targets: SegmentTargets, labels: SegmentLabels) -> ClassMasks:
+        """The masks of the targets of a segment branch. Of overlapping classes, one that is neither present nor absent in any pixel
+        is not annotated."""
+        masks, exhaustive = targets
         ids = torch.arange(labels.class_count, device=masks.device)
         if labels.multilabel:
             present = (masks == 1).flatten(2).any(dim=-1)
+            exhaustive = present | (masks == 0).flatten(2).any(dim=-1)
         else:
             known = torch.where((masks >= 0) & (masks < labels.class_count), masks, labels.class_count).flatten(1)
             counts = torch.zeros(len(masks), labels.class_count + 1, device=masks.device)
@@ -70,7 +77,7 @@ class ClassMasks(MaskTargets):
         if not is_tracing(masks):  # fewer rows than there are classes
             order = order[:, : max(1, int(count.max()))]
         real = torch.arange(order.shape[1], device=masks.device) < count[:, None]
-        return cls(masks, labels.ignore_index, torch.where(real, order, 0), count)
+        return cls(masks, labels.ignore_index, torch.where(real, order, 0), count, exhaustive)
 
     def at(self, points: Float[Tensor, "n r p 2"]) -> tuple[Float[Tensor, "n m p"], Float[Tensor, "n _ p"]]:
         """See `MaskTargets.at`; that of the pixel in which a point lies."""
@@ -91,13 +98,14 @@ class BoxedMasks(MaskTargets):
     Attributes:
         masks: (N, M, C, C) uint8, the share of each cell that the object covers, 0 to 255.
         boxes: (N, M, 4) xyxy in canvas pixels, 0 for padding.
-        labels, count: see `MaskTargets`.
+        labels, count, exhaustive: see `MaskTargets`.
     """
 
     masks: UInt8[Tensor, "n m c c"]
     boxes: Float[Tensor, "n m 4"]
     labels: Int[Tensor, "n m"]
     count: Int[Tensor, " n"]
+    exhaustive: None = None
 
     @classmethod
     def of(cls, targets: InstanceTargets) -> BoxedMasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -65,7 +65,8 @@ class QueryInstances(Decoder[QueryMasks, InstanceTargets, InstanceDecoded]):
         """Cross entropy of the classes, binary cross entropy and Dice of the masks, of the last layer and of all before it."""
         layers = self.network(features, every_layer=True)
         masks, sizes, stride = BoxedMasks.of(targets), features.frame.sizes, self.network.stride
-        terms = mask_query_terms(layers, masks, sizes, stride, points=self.points, none_weight=self.none_weight)
+        options: dict[str, Any] = {"points": self.points, "none_weight": self.none_weight, "random": self.training}
+        terms = mask_query_terms(layers, masks, sizes, stride, **options)
         return terms, layers[-1]
 
     def decode(self, outputs: QueryMasks, frame: Frame) -> InstanceDecoded:

@@ -28,7 +28,7 @@ class Mask2FormerInstances(QueryInstances):
         queries: how many queries; more than an image has objects.
         hidden: hidden channels of each layer's MLP; None: eight times ``channels``.
         dropout: in each layer.
-        points: points at which a mask is compared with the ground truth in the loss; the paper has 12544.
+        points: largest number of points at which a mask is compared with the ground truth in the loss; the paper has 12544.
         none_weight: weight of queries without an object in the classification.
         mask_cells: cells along each side of an object's box, into which its mask is resampled.
         postprocess: options of decoding.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from vertebra.decoders.base import Decoder
+from vertebra.decoders.base import Decoder, ScopeUse
 from vertebra.decoders.mask_queries import QueryMaskNetwork, class_scores
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
@@ -30,6 +30,7 @@ class QuerySegmenter(Decoder[QueryMasks, SegmentTargets, SegmentDecoded]):
 
     task: ClassVar[str] = "segment"
     terms: ClassVar[tuple[str, ...]] = MASK_QUERY_TERMS
+    scope_use: ClassVar[ScopeUse] = "full"
     needs_many_images: ClassVar[bool] = True
     labels: SegmentLabels
     network: QueryMaskNetwork
@@ -52,9 +53,10 @@ class QuerySegmenter(Decoder[QueryMasks, SegmentTargets, SegmentDecoded]):
         """Cross entropy of the classes, binary cross entropy and Dice of the masks, of the last layer and of all before it; each
         class of an image is one mask."""
         layers = self.network(features, every_layer=True)
-        masks = ClassMasks.of(targets.masks, self.labels)
+        masks = ClassMasks.of(targets, self.labels)
         sizes, stride = features.frame.sizes, self.network.stride
-        terms = mask_query_terms(layers, masks, sizes, stride, points=self.points, none_weight=self.none_weight)
+        options: dict[str, Any] = {"points": self.points, "none_weight": self.none_weight, "random": self.training}
+        terms = mask_query_terms(layers, masks, sizes, stride, **options)
         return terms, layers[-1]
 
     def decode(self, outputs: QueryMasks, frame: Frame) -> SegmentDecoded:

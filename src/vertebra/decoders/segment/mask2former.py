@@ -26,7 +26,7 @@ class Mask2Former(QuerySegmenter):
         queries: how many queries.
         hidden: hidden channels of each layer's MLP; None: eight times ``channels``.
         dropout: in each layer.
-        points: points at which a mask is compared with the ground truth in the loss; the paper has 12544.
+        points: largest number of points at which a mask is compared with the ground truth in the loss; the paper has 12544.
         none_weight: weight of queries without a mask in the classification.
 
     Raises:
