@@ -16,7 +16,7 @@ from vertebra.layers.position_encoding import scaled_sine_position
 from vertebra.layers.resample import upsample_like
 from vertebra.losses.mask_queries import QueryMasks
 
-ATTENDED = 3  # the deepest levels, which queries read
+ATTENDED = 3  # largest number of levels that queries read, the deepest ones; each layer reads one
 
 
 class Mask2FormerNetwork(QueryMaskNetwork):
@@ -55,7 +55,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
         check_range(name, minimum=1, channels=channels, heads=heads, layers=layers, queries=queries, hidden=hidden)
         check_range(name, minimum=0, maximum=1, dropout=dropout)
         self.in_levels = used_levels(in_spec)
-        attended = self.in_levels[-ATTENDED:]
+        attended = self.in_levels[-min(ATTENDED, layers) :]
         width = query_width(name, in_spec, attended, channels, heads)
         self.strides = [in_spec.strides[level] for level in self.in_levels]
         self.stride = self.strides[0]
@@ -65,7 +65,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
         )
         self.lateral = nn.ModuleList(
             ConvNormAct(in_spec.channels[level], width, 1, norm="group", activation=False)
-            for level in self.in_levels[:-ATTENDED]
+            for level in self.in_levels[: -len(attended)]
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, norm="group") for _ in self.lateral)
         self.pixels = nn.Conv2d(width, width, 1)
@@ -109,7 +109,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
 
     def _levels(self, features: Features) -> list[Tensor]:
         """The levels that queries read, finest first."""
-        maps = [features.maps[level] for level in self.in_levels[-ATTENDED:]]
+        maps = [features.maps[level] for level in self.in_levels[-len(self.project) :]]
         return [project(level) for project, level in zip(self.project, maps, strict=True)]
 
     def _pixels(self, features: Features, levels: list[Tensor]) -> Tensor:

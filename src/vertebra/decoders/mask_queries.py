@@ -47,7 +47,7 @@ class MaskEmbedding(nn.Sequential):
 
 def masks_of(embedding: Tensor, pixels: Tensor) -> Tensor:
     """(N, Q, h, w) mask logits, the products of queries (N, Q, C) and pixels (N, C, h, w)."""
-    return torch.bmm(embedding, pixels.flatten(2)).unflatten(2, (pixels.shape[-2], pixels.shape[-1]))
+    return torch.bmm(embedding, pixels.flatten(2)).reshape(*embedding.shape[:2], *pixels.shape[-2:])
 
 
 def used_levels(in_spec: FeatureSpec) -> tuple[int, ...]:
@@ -95,7 +95,7 @@ def class_scores(outputs: QueryMasks, *, multilabel: bool) -> Tensor:
     """
     shares = outputs.class_logits.float().softmax(dim=-1)[..., :-1]
     masks = outputs.mask_logits.float().sigmoid()
-    sums = torch.bmm(shares.transpose(1, 2), masks.flatten(2)).unflatten(2, (masks.shape[-2], masks.shape[-1]))
+    sums = masks_of(shares.transpose(1, 2), masks)
     return sums.logit(eps=MIN_SCORE) if multilabel else sums.clamp(min=MIN_SCORE).log()
 
 

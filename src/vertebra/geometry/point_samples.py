@@ -50,4 +50,4 @@ def values_at(maps: Float[Tensor, "n c h w"], points: Float[Tensor, "n r p 2"], 
         padding_mode="border",
         align_corners=False,
     )
-    return values[:, 0, 0].unflatten(0, maps.shape[:2])
+    return values[:, 0, 0].reshape(*maps.shape[:2], -1)

@@ -124,7 +124,7 @@ class BoxedMasks(MaskTargets):
         padded = F.pad(self.masks.flatten(0, 1)[:, None].float() / 255, (BORDER,) * 4)
         grid = 2 * inside / (cells + 2 * BORDER) - 1
         values = F.grid_sample(padded, grid.flatten(0, 1)[:, None], align_corners=False)[:, 0, 0]
-        return values.unflatten(0, self.labels.shape), torch.ones_like(points[..., 0])
+        return values.reshape(*self.labels.shape, -1), torch.ones_like(points[..., 0])
 
 
 def real_masks(targets: MaskTargets) -> Bool[Tensor, "n m"]:

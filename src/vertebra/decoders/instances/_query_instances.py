@@ -59,7 +59,8 @@ class QueryInstances(Decoder[QueryMasks, InstanceTargets, InstanceDecoded]):
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> QueryMasks:
         """The classes and masks of the last layer."""
-        return self.network(features)[-1]
+        outputs: QueryMasks = self.network(features)[-1]
+        return outputs
 
     def loss(self, features: Features, targets: InstanceTargets) -> tuple[dict[str, LossTerm], QueryMasks]:
         """Cross entropy of the classes, binary cross entropy and Dice of the masks, of the last layer and of all before it."""
@@ -100,7 +101,7 @@ class QueryInstances(Decoder[QueryMasks, InstanceTargets, InstanceDecoded]):
         x, y = (boxes[..., axis, None] + shares * sides[..., axis, None] for axis in (0, 1))
         count = self.mask_cells
         grid = torch.stack([x[:, :, None].expand(-1, -1, count, -1), y[..., None].expand(-1, -1, -1, count)], dim=-1)
-        return values_at(logits, grid.flatten(2, 3), self.network.stride).unflatten(2, (count, count))
+        return values_at(logits, grid.flatten(2, 3), self.network.stride).reshape(*boxes.shape[:2], count, count)
 
 
 def boxes_of_masks(logits: Tensor, stride: int) -> Tensor:

@@ -47,7 +47,8 @@ class QuerySegmenter(Decoder[QueryMasks, SegmentTargets, SegmentDecoded]):
 
     def forward(self, features: Features, proposals: Proposals | None = None) -> QueryMasks:
         """The classes and masks of the last layer."""
-        return self.network(features)[-1]
+        outputs: QueryMasks = self.network(features)[-1]
+        return outputs
 
     def loss(self, features: Features, targets: SegmentTargets) -> tuple[dict[str, LossTerm], QueryMasks]:
         """Cross entropy of the classes, binary cross entropy and Dice of the masks, of the last layer and of all before it; each
