@@ -13,13 +13,13 @@ from tests.decoders.instances.test_mask_rcnn import LABELS, SIDE, TwoLevels, sha
 from vertebra.decoders.instances._query_instances import boxes_of_masks
 from vertebra.decoders.instances.mask2former import Mask2FormerInstances
 from vertebra.decoders.mask_queries import class_scores, mask_quality
+from vertebra.decoders.mask_query_loss import QueryMasks, mask_query_terms
+from vertebra.decoders.mask_targets import BoxedMasks, ClassMasks
 from vertebra.decoders.segment.mask2former import Mask2Former
 from vertebra.decoders.segment.maskformer import MaskFormer
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Level
 from vertebra.geometry.point_samples import spread_points, values_at
-from vertebra.losses.mask_queries import QueryMasks, mask_query_terms
-from vertebra.losses.mask_targets import BoxedMasks, ClassMasks
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks import get_task
 from vertebra.tasks.instances.targets import InstanceTargets

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vertebra.decoders.mask_queries import MaskEmbedding, QueryMaskNetwork, masks_of, query_width, used_levels
+from vertebra.decoders.mask_query_loss import QueryMasks
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.cross_attention import MaskedQueryLayer
@@ -14,7 +15,6 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
 from vertebra.layers.position_encoding import scaled_sine_position
 from vertebra.layers.resample import upsample_like
-from vertebra.losses.mask_queries import QueryMasks
 
 ATTENDED = 3  # largest number of levels that queries read, the deepest ones; each layer reads one
 
@@ -68,7 +68,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
             for level in self.in_levels[: -len(attended)]
         )
         self.smooth = nn.ModuleList(ConvNormAct(width, width, norm="group") for _ in self.lateral)
-        self.pixels = nn.Conv2d(width, width, 1)
+        self.pixel_projection = nn.Conv2d(width, width, 1)
         self.level_code = nn.Parameter(torch.randn(len(attended), width))
         self.query_content, self.query_position = nn.Embedding(queries, width), nn.Embedding(queries, width)
         self.layers = nn.ModuleList(MaskedQueryLayer(width, heads, hidden or 8 * width, dropout) for _ in range(layers))
@@ -82,7 +82,7 @@ class Mask2FormerNetwork(QueryMaskNetwork):
     def forward(self, features: Features, every_layer: bool = False) -> list[QueryMasks]:
         """See `QueryMaskNetwork`; with ``every_layer`` also those of the queries before the first layer."""
         levels = self._levels(features)
-        pixels = self._pixels(features, levels)
+        pixels = self._pixel_embeddings(features, levels)
         inside = [
             valid_cells(features.frame, level, stride)
             for level, stride in zip(levels, self.strides[-len(levels) :], strict=True)
@@ -112,15 +112,15 @@ class Mask2FormerNetwork(QueryMaskNetwork):
         maps = [features.maps[level] for level in self.in_levels[-len(self.project) :]]
         return [project(level) for project, level in zip(self.project, maps, strict=True)]
 
-    def _pixels(self, features: Features, levels: list[Tensor]) -> Tensor:
+    def _pixel_embeddings(self, features: Features, levels: list[Tensor]) -> Tensor:
         """(N, channels, h, w) at the stride of the masks."""
         merged = levels[0]
         for number in reversed(range(len(self.lateral))):
             fine = self.lateral[number](features.maps[self.in_levels[number]])
             ratio = self.strides[number + 1] // self.strides[number]
             merged = self.smooth[number](fine + upsample_like(merged, fine, ratio, "bilinear"))
-        pixels: Tensor = self.pixels(merged)
-        return pixels
+        projected: Tensor = self.pixel_projection(merged)
+        return projected
 
     def _coarse(self, pixels: Tensor, level: Tensor, number: int) -> Tensor:
         """The pixels (N, channels, S) at the cells of a level, without gradient.

@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
+from vertebra.decoders.mask_query_loss import QueryMasks
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame
 from vertebra.layers.default_channels import default_channels
 from vertebra.layers.padding import valid_cells
-from vertebra.losses.mask_queries import QueryMasks
 
 FINEST, COARSEST = 4, 32  # strides that are read
 MIN_SCORE = 1e-6  # of a class in a cell

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.decoders.mask_queries import MaskEmbedding, QueryMaskNetwork, masks_of, query_width, used_levels
+from vertebra.decoders.mask_query_loss import QueryMasks
 from vertebra.features import Features, FeatureSpec
 from vertebra.layers.conv import ConvNormAct
 from vertebra.layers.cross_attention import QueryLayer
@@ -13,7 +14,6 @@ from vertebra.layers.option_range import check_range
 from vertebra.layers.padding import valid_cells
 from vertebra.layers.position_encoding import scaled_sine_position
 from vertebra.layers.resample import upsample_like
-from vertebra.losses.mask_queries import QueryMasks
 
 
 class MaskFormerNetwork(QueryMaskNetwork):
@@ -58,7 +58,7 @@ class MaskFormerNetwork(QueryMaskNetwork):
         self.stem = ConvNormAct(deepest, width, norm="group")
         self.lateral = nn.ModuleList(ConvNormAct(each, width, 1, norm="group", activation=False) for each in finer)
         self.smooth = nn.ModuleList(ConvNormAct(width, width, norm="group") for _ in finer)
-        self.pixels = nn.Conv2d(width, width, 3, padding=1)
+        self.pixel_projection = nn.Conv2d(width, width, 3, padding=1)
         self.project = nn.Identity() if deepest == width else nn.Conv2d(deepest, width, 1)
         self.query_position = nn.Embedding(queries, width)
         self.layers = nn.ModuleList(QueryLayer(width, heads, hidden or 8 * width, dropout) for _ in range(layers))
@@ -71,7 +71,7 @@ class MaskFormerNetwork(QueryMaskNetwork):
 
     def forward(self, features: Features, every_layer: bool = False) -> list[QueryMasks]:
         """See `QueryMaskNetwork`."""
-        pixels = self._pixels(features)
+        pixels = self._pixel_embeddings(features)
         deepest = self.project(features.maps[self.in_levels[-1]])
         inside = valid_cells(features.frame, deepest, self.strides[-1])
         position = scaled_sine_position(inside, deepest.shape[1], deepest)
@@ -86,12 +86,12 @@ class MaskFormerNetwork(QueryMaskNetwork):
                 outputs.append(QueryMasks(self.classify(decoded), masks_of(self.embed(decoded), pixels)))
         return outputs
 
-    def _pixels(self, features: Features) -> Tensor:
+    def _pixel_embeddings(self, features: Features) -> Tensor:
         """(N, channels, h, w) at the stride of the masks."""
         merged = self.stem(features.maps[self.in_levels[-1]])
         for number in reversed(range(len(self.lateral))):
             fine = self.lateral[number](features.maps[self.in_levels[number]])
             ratio = self.strides[number + 1] // self.strides[number]
             merged = self.smooth[number](upsample_like(merged, fine, ratio) + fine)
-        pixels: Tensor = self.pixels(merged)
-        return pixels
+        projected: Tensor = self.pixel_projection(merged)
+        return projected

@@ -11,13 +11,13 @@ from torch import Tensor
 from vertebra.decoders.base import Decoder
 from vertebra.decoders.detect._query_postprocess import QueryPostprocess
 from vertebra.decoders.mask_queries import QueryMaskNetwork, mask_quality
+from vertebra.decoders.mask_query_loss import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
+from vertebra.decoders.mask_targets import BoxedMasks
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.geometry.boxes import clip_boxes
 from vertebra.geometry.point_samples import values_at
 from vertebra.layers.option_range import check_range
 from vertebra.losses.loss_term import LossTerm
-from vertebra.losses.mask_queries import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
-from vertebra.losses.mask_targets import BoxedMasks
 from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.instances.targets import InstanceDecoded, InstanceTargets
 

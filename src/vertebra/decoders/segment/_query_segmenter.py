@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 from vertebra.decoders.base import Decoder, ScopeUse
 from vertebra.decoders.mask_queries import QueryMaskNetwork, class_scores
+from vertebra.decoders.mask_query_loss import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
+from vertebra.decoders.mask_targets import ClassMasks
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
 from vertebra.layers.option_range import check_range
 from vertebra.layers.resample import fit_to
 from vertebra.layers.softmax import channel_softmax
 from vertebra.losses.loss_term import LossTerm
-from vertebra.losses.mask_queries import MASK_QUERY_TERMS, QueryMasks, mask_query_terms
-from vertebra.losses.mask_targets import ClassMasks
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.targets import SegmentDecoded, SegmentTargets
 

@@ -168,7 +168,7 @@ def _rules(branch: str) -> list[tuple[str, str]]:
     return [
         (rf"{PIXELS}decoder\.adapter_1\.", f"{ours}lateral.0."),
         (rf"{PIXELS}decoder\.layer_1\.", f"{ours}smooth.0."),
-        (rf"{PIXELS}decoder\.mask_projection\.", f"{ours}pixels."),
+        (rf"{PIXELS}decoder\.mask_projection\.", f"{ours}pixel_projection."),
         (rf"{QUERIES}queries_embedder\.", f"{ours}query_position."),
         (rf"{QUERIES}queries_features\.", f"{ours}query_content."),
         (rf"{QUERIES}level_embed\.weight", f"{ours}level_code"),

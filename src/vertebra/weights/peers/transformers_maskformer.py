@@ -87,7 +87,7 @@ _RULES = [
         for number in range(LEVELS - 1)
         for theirs, ours in (("proj", "lateral"), ("block", "smooth"))
     ),
-    (rf"{PIXELS}decoder\.mask_projection\.", f"{_OURS}pixels."),
+    (rf"{PIXELS}decoder\.mask_projection\.", f"{_OURS}pixel_projection."),
     (rf"{QUERIES}queries_embedder\.", f"{_OURS}query_position."),
     (rf"{QUERIES}input_projection\.", f"{_OURS}project."),
     *detr_layer_rules(rf"{QUERIES}decoder\.layers\.(\d+)", rf"{_OURS}layers.\1", QUERY_NORMS),

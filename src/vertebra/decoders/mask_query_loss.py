@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from vertebra.decoders.mask_targets import MaskTargets, real_masks
 from vertebra.geometry.point_samples import spread_points, values_at
 from vertebra.losses.loss_term import LossTerm
-from vertebra.losses.mask_targets import MaskTargets, real_masks
 from vertebra.losses.scope import exclusive_cross_entropy
 from vertebra.matching.one_to_one import CLASS_COST, DICE_COST, MASK_COST, mask_query_cost, match_queries
 
@@ -38,16 +37,16 @@ class QueryMasks(NamedTuple):
 class MaskErrors(NamedTuple):
     """Sums of a batch, weighted as in Mask2Former: of the classes with the sum of the queries' weights, and of the masks."""
 
-    classification: Float[Tensor, ""]
-    weight: Float[Tensor, ""]
-    mask: Float[Tensor, ""]
-    dice: Float[Tensor, ""]
+    classification: Tensor
+    weight: Tensor
+    mask: Tensor
+    dice: Tensor
 
 
 def mask_query_terms(
     layers: Sequence[QueryMasks],
     targets: MaskTargets,
-    sizes: Int[Tensor, "n 2"],
+    sizes: Tensor,
     stride: int,
     *,
     points: int,
@@ -113,9 +112,7 @@ def _errors(layer: QueryMasks, targets: MaskTargets, points: _Points, none_weigh
     return MaskErrors(CLASS_COST * classification, weight.sum(), mask, dice)
 
 
-def _queries_of_masks(
-    matches: Int[Tensor, "n q"], real: Bool[Tensor, "n m"]
-) -> tuple[Int[Tensor, "n m"], Bool[Tensor, "n m"]]:
+def _queries_of_masks(matches: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
     """The query of each mask, and which masks have one."""
     count = real.shape[1]
     table = torch.full((len(matches), count + 1), -1, device=matches.device)
@@ -125,11 +122,11 @@ def _queries_of_masks(
 
 
 def _point_errors(
-    logits: Float[Tensor, "n m h w"],
+    logits: Tensor,
     targets: MaskTargets,
-    known: Bool[Tensor, "n m"],
+    known: Tensor,
     points: _Points,
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+) -> tuple[Tensor, Tensor]:
     """Sums over the known masks of the cross entropy, its mean over the points of a mask, and of the Dice loss."""
     with torch.no_grad():
         chosen = _uncertain_points(logits, points)
@@ -144,7 +141,7 @@ def _point_errors(
     return MASK_COST * sums[0], DICE_COST * sums[1]
 
 
-def _uncertain_points(logits: Float[Tensor, "n m h w"], points: _Points) -> Float[Tensor, "n m p 2"]:
+def _uncertain_points(logits: Tensor, points: _Points) -> Tensor:
     """Points of each mask: mostly those nearest to its border among many, and some of all.
 
     Kirillov et al., PointRend, CVPR 2020, arXiv 1912.08193; difference: the masks of an image choose from the same points.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from vertebra.layers.tracing import is_tracing
@@ -32,7 +31,7 @@ class MaskTargets(ABC):
     exhaustive: Tensor | None
 
     @abstractmethod
-    def at(self, points: Float[Tensor, "n r p 2"]) -> tuple[Float[Tensor, "n m p"], Float[Tensor, "n _ p"]]:
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """The masks at points.
 
         Args:
@@ -55,9 +54,9 @@ class ClassMasks(MaskTargets):
 
     masks: Tensor
     ignore_index: int
-    labels: Int[Tensor, "n m"]
-    count: Int[Tensor, " n"]
-    exhaustive: Bool[Tensor, "n k"] | None = None
+    labels: Tensor
+    count: Tensor
+    exhaustive: Tensor | None = None
 
     @classmethod
     def of(cls, targets: SegmentTargets, labels: SegmentLabels) -> ClassMasks:
@@ -79,7 +78,7 @@ class ClassMasks(MaskTargets):
         real = torch.arange(order.shape[1], device=masks.device) < count[:, None]
         return cls(masks, labels.ignore_index, torch.where(real, order, 0), count, exhaustive)
 
-    def at(self, points: Float[Tensor, "n r p 2"]) -> tuple[Float[Tensor, "n m p"], Float[Tensor, "n _ p"]]:
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """See `MaskTargets.at`; that of the pixel in which a point lies."""
         height, width = self.masks.shape[-2:]
         column = points[..., 0].long().clamp(0, width - 1)
@@ -101,10 +100,10 @@ class BoxedMasks(MaskTargets):
         labels, count, exhaustive: see `MaskTargets`.
     """
 
-    masks: UInt8[Tensor, "n m c c"]
-    boxes: Float[Tensor, "n m 4"]
-    labels: Int[Tensor, "n m"]
-    count: Int[Tensor, " n"]
+    masks: Tensor
+    boxes: Tensor
+    labels: Tensor
+    count: Tensor
     exhaustive: None = None
 
     @classmethod
@@ -116,7 +115,7 @@ class BoxedMasks(MaskTargets):
             boxes, labels = boxes.new_zeros(len(boxes), 1, 4), labels.new_full((len(labels), 1), -1)
         return cls(masks, boxes.float(), labels.clamp(min=0), count)
 
-    def at(self, points: Float[Tensor, "n r p 2"]) -> tuple[Float[Tensor, "n m p"], Float[Tensor, "n _ p"]]:
+    def at(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """See `MaskTargets.at`; bilinear between the centers of the cells, 0 outside of the box."""
         cells = self.masks.shape[-1]
         corner, sides = self.boxes[:, :, None, :2], (self.boxes[..., 2:] - self.boxes[..., :2])[:, :, None]
@@ -127,6 +126,6 @@ class BoxedMasks(MaskTargets):
         return values.reshape(*self.labels.shape, -1), torch.ones_like(points[..., 0])
 
 
-def real_masks(targets: MaskTargets) -> Bool[Tensor, "n m"]:
+def real_masks(targets: MaskTargets) -> Tensor:
     """Which masks are no padding."""
     return torch.arange(targets.labels.shape[1], device=targets.count.device) < targets.count[:, None]
