@@ -62,6 +62,8 @@ USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
         "ssdlite": ("ssd_extra", None),
         "rt_detr": (None, "hybrid"),
         "detr": (None, "deformable"),
+        "mask2former": (None, "deformable"),
+        "mask2former_instances": (None, "deformable"),
     }
 )
 

@@ -23,12 +23,19 @@ PYRAMID = FeatureSpec((Level(16, 4), Level(24, 8), Level(32, 16), Level(40, 32))
 FLAT = FeatureSpec((Level(32, 16),))
 CLASSES = ("a", "b", "c")
 SEGMENTERS = [part for part in DECODERS.values() if part.task == "segment"]
-WHOLE_IMAGE = ("fpn", "lraspp", "pspnet", "upernet")  # decoders with image-wide context
+WHOLE_IMAGE = ("fpn", "lraspp", "mask2former", "maskformer", "pspnet", "upernet")  # decoders with image-wide context
 LOCAL = [part for name, part in DECODERS.items() if part.task == "segment" and name not in WHOLE_IMAGE]
 
+FEW = {"channels": 16, "layers": 1, "queries": 8, "hidden": 16, "points": 32}
+SMALL = dict.fromkeys(("mask2former", "mask2former_instances", "maskformer"), FEW)  # their defaults are slow
+
 CASES: list[tuple[str, dict[str, Any], FeatureSpec, bool]] = [
-    *((name, {}, PYRAMID, False) for name in DECODERS),
-    *((name, {}, PYRAMID, True) for name, part in DECODERS.items() if part.task in ("classify", "segment")),
+    *((name, SMALL.get(name, {}), PYRAMID, False) for name in DECODERS),
+    *(
+        (name, SMALL.get(name, {}), PYRAMID, True)
+        for name, part in DECODERS.items()
+        if part.task in ("classify", "segment")
+    ),
     *(
         (name, {"auxiliary": 0.4}, PYRAMID, False)
         for name in ("fcn", "unet", "unetplusplus", "fpn", "pspnet", "deeplabv3")

@@ -16,6 +16,7 @@ from vertebra.decoders.detect.ssdlite import SSDLite
 from vertebra.decoders.detect.tood import TOOD
 from vertebra.decoders.detect.yolox import YOLOX
 from vertebra.decoders.instances.condinst import CondInst
+from vertebra.decoders.instances.mask2former import Mask2FormerInstances
 from vertebra.decoders.instances.mask_rcnn import MaskRCNN
 from vertebra.decoders.keypoints.heatmap import Heatmap
 from vertebra.decoders.keypoints.keypoint_regression import KeypointRegression
@@ -27,6 +28,8 @@ from vertebra.decoders.segment.deeplabv3plus import DeepLabV3Plus
 from vertebra.decoders.segment.dpt import DPT
 from vertebra.decoders.segment.fcn import FCN
 from vertebra.decoders.segment.lraspp import LRASPP
+from vertebra.decoders.segment.mask2former import Mask2Former
+from vertebra.decoders.segment.maskformer import MaskFormer
 from vertebra.decoders.segment.pspnet import PSPNet
 from vertebra.decoders.segment.segformer import SegFormer
 from vertebra.decoders.segment.semantic_fpn import SemanticFPN
@@ -49,7 +52,10 @@ DECODERS: dict[str, type[AnyDecoder]] = {
     "heatmap": Heatmap,
     "linear": Linear,
     "lraspp": LRASPP,
+    "mask2former": Mask2Former,
+    "mask2former_instances": Mask2FormerInstances,
     "mask_rcnn": MaskRCNN,
+    "maskformer": MaskFormer,
     "pspnet": PSPNet,
     "regression": KeypointRegression,
     "retinanet": RetinaNet,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +36,7 @@ class DeformableEncoder(Encoder):
         points: sampling points of each head on each level.
         hidden: hidden channels of each layer's MLP; None: four times ``channels``.
         dropout: in each layer.
+        position: what the position encoding of a cell is that of: its "center", or its far "edge", for Mask2Former's weights.
 
     Raises:
         IncompatiblePartsError: there is no level.
@@ -58,6 +59,7 @@ class DeformableEncoder(Encoder):
         points: int = 4,
         hidden: int | None = None,
         dropout: float = 0.0,
+        position: Literal["center", "edge"] = "center",
     ) -> None:
         super().__init__(in_spec)
         part = "encoder 'deformable'"
@@ -68,6 +70,7 @@ class DeformableEncoder(Encoder):
         self.channels = channels or default_channels(in_spec, minimum=128)
         if self.channels % heads or self.channels % 4:
             raise ConfigError(f"{part}: channels {self.channels} must be a multiple of 4 and of heads {heads}")
+        self.centered = position == "center"
         total = len(in_spec.levels)
         self.first = max(0, total - levels)
         self.in_levels = tuple(range(self.first, total))
@@ -90,7 +93,7 @@ class DeformableEncoder(Encoder):
         shapes = [(level.shape[-2], level.shape[-1]) for level in maps]
         valid = [valid_cells(features.frame, level, stride) for level, stride in zip(maps, self.strides, strict=True)]
         codes = [
-            scaled_sine_position(mask, self.channels, maps[0], centered=True) + code
+            scaled_sine_position(mask, self.channels, maps[0], centered=self.centered) + code
             for mask, code in zip(valid, self.level_code.to(maps[0].dtype), strict=True)
         ]
         position = torch.cat(codes, dim=1)

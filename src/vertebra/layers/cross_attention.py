@@ -1,4 +1,4 @@
-"""Cross-attention, and a transformer decoder layer that uses it."""
+"""Cross-attention, and transformer decoder layers that use it."""
 
 from __future__ import annotations
 
@@ -86,5 +86,37 @@ class QueryLayer(nn.Module):
         queries = self.norm1(queries + self.dropout(self.attention(queries, position)))
         read = self.reading(queries, position, cells, cell_position, attn_mask)
         queries = self.norm2(queries + self.dropout(read))
+        out: Tensor = self.norm3(queries + self.dropout(self.mlp(queries)))
+        return out
+
+
+class MaskedQueryLayer(nn.Module):
+    """Cross-attention of queries to some cells of a map, self-attention, and a feed-forward network, each with a residual
+    connection followed by LayerNorm (post-norm).
+
+    Cheng et al., Masked-attention Mask Transformer for Universal Image Segmentation, CVPR 2022, arXiv 2112.01527: queries read
+    cells before they read each other.
+
+    Args:
+        width, heads, hidden, dropout: as for `QueryLayer`.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.reading = CrossAttention(width, heads)
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = PositionalAttention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = FeedForward(width, hidden, nn.ReLU(), dropout)
+        self.norm3 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, queries: Tensor, position: Tensor, cells: Tensor, cell_position: Tensor, attn_mask: Tensor
+    ) -> Tensor:
+        """Queries (N, Q, width) in and out; the rest as for `CrossAttention`."""
+        read = self.reading(queries, position, cells, cell_position, attn_mask)
+        queries = self.norm1(queries + self.dropout(read))
+        queries = self.norm2(queries + self.dropout(self.attention(queries, position)))
         out: Tensor = self.norm3(queries + self.dropout(self.mlp(queries)))
         return out

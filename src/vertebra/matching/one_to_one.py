@@ -16,6 +16,7 @@ from vertebra.geometry.giou import pairwise_giou
 from vertebra.tasks.assignment import min_cost_assignment
 
 CLASS_COST, BOX_COST, GIOU_COST = 2.0, 5.0, 2.0
+MASK_COST, DICE_COST = 5.0, 5.0
 
 
 def query_cost(
@@ -78,6 +79,41 @@ def box_cost(boxes: Float[Tensor, "n q 4"], ground_truth: Float[Tensor, "n m 4"]
     """
     overlap = pairwise_giou(from_center_size(boxes), from_center_size(ground_truth))
     return BOX_COST * torch.cdist(boxes, ground_truth, p=1) - GIOU_COST * overlap
+
+
+def mask_query_cost(
+    class_logits: Float[Tensor, "n q k"],
+    mask_logits: Float[Tensor, "n q p"],
+    labels: Int[Tensor, "n m"],
+    ground_truth: Float[Tensor, "n m p"],
+    counted: Float[Tensor, "n _ p"],
+) -> Float[Tensor, "n q m"]:
+    """Cost of each pair of a query and an object with masks: negative probability of the class, binary cross entropy and Dice
+    loss at points.
+
+    Cheng et al., Masked-attention Mask Transformer for Universal Image Segmentation, CVPR 2022, arXiv 2112.01527.
+
+    Args:
+        class_logits: (N, Q, classes + 1), the last for "no object".
+        mask_logits: (N, Q, P) at the points.
+        labels: (N, M) int64 class ids of the objects, 0 for padding.
+        ground_truth: (N, M, P) in 0..1.
+        counted: (N, M, P) weights of the points, 0 where there is no ground truth; or (N, 1, P), the same for all objects.
+
+    Returns:
+        (N, Q, M) float32.
+    """
+    share = class_logits.float().softmax(dim=-1).gather(2, labels[:, None].expand(-1, mask_logits.shape[1], -1))
+    logits, counted = mask_logits.float(), counted.expand_as(ground_truth)
+    present, absent = F.softplus(-logits), F.softplus(logits)  # the cross entropy of a point inside, and of one outside
+    inside, outside = counted * ground_truth, counted * (1 - ground_truth)
+    points = counted.sum(dim=-1)[:, None].clamp(min=1)
+    entropy = (present @ inside.transpose(1, 2) + absent @ outside.transpose(1, 2)) / points
+    probability = logits.sigmoid()
+    both = probability @ inside.transpose(1, 2)
+    total = probability @ counted.transpose(1, 2) + inside.sum(dim=-1)[:, None]
+    dice = 1 - (2 * both + 1) / (total + 1)
+    return MASK_COST * entropy + DICE_COST * dice - CLASS_COST * share
 
 
 @torch.library.custom_op("vertebra::match_queries", mutates_args=(), schema="(Tensor cost, Tensor count) -> Tensor")

@@ -238,6 +238,7 @@ def _from_folder(library: str, name: str, weights: Path | None) -> _Import:
         from vertebra.weights.peers.transformers import BEGINNINGS, BUILDERS
 
         build_peer = _pick(BUILDERS, "transformers model type", str(config.get("model_type", "")), file)
+        config["_name_or_path"] = name.rpartition("/")[2]
     choice = choose_before(state, BEGINNINGS)
     return _with_origin(
         build_peer(config, choice.tensors), choice, f"{library}:{name}", weights, _stated_license(folder)

@@ -10,7 +10,13 @@ from vertebra.errors import ConfigError
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.weights.peers.base import PeerModel, State, renamed
 from vertebra.weights.peers.transformers_labels import class_names
-from vertebra.weights.peers.transformers_layers import joined_queries_and_keys, resnet_stage_rules
+from vertebra.weights.peers.transformers_layers import (
+    QUERY_NORMS,
+    detr_layer_rules,
+    joined_queries_and_keys,
+    resnet_of,
+    resnet_rules,
+)
 
 FIXED: dict[str, Any] = {
     "activation_function": "relu",
@@ -20,14 +26,6 @@ FIXED: dict[str, Any] = {
 }
 """Options without a counterpart, since all published models agree on them; also the defaults of transformers."""
 
-RESNETS = {
-    ("basic", (2, 2, 2, 2)): "resnet18",
-    ("basic", (3, 4, 6, 3)): "resnet34",
-    ("bottleneck", (2, 2, 2, 2)): "resnet26",
-    ("bottleneck", (3, 4, 6, 3)): "resnet50",
-    ("bottleneck", (3, 4, 23, 3)): "resnet101",
-    ("bottleneck", (3, 8, 36, 3)): "resnet152",
-}
 DECODER = "branches.detect.decoder"
 BACKBONE = r"model\.backbone\.(?:conv_encoder\.)?model\."
 
@@ -57,7 +55,10 @@ def detr(config: Mapping[str, Any], state: State) -> PeerModel:
     return PeerModel(
         model=model,
         resize_spec=ResizeSpec((800, 1333), "shortest_edge"),
-        tensors=renamed(joined_queries_and_keys(state), [*_resnet_rules(), (BACKBONE, "backbone.body."), *_RULES]),
+        tensors=renamed(
+            joined_queries_and_keys(state),
+            [*resnet_rules(BACKBONE, "backbone.body."), (BACKBONE, "backbone.body."), *_RULES],
+        ),
         dropped=(r".*num_batches_tracked",),
         license="Apache-2.0",
     )
@@ -92,7 +93,7 @@ def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
         if max(options.get("out_indices") or [4]) not in (4, -1):
             raise ConfigError("transformers' DETR is supported on its backbone's last map only")
     else:
-        name, arguments = _transformers_resnet(backbone_config)
+        name, arguments = resnet_of(backbone_config, "DETR")
     backbone: dict[str, Any] = {
         "name": name,
         "in_channels": int(config.get("num_channels", 3)),
@@ -105,31 +106,6 @@ def _backbone(config: Mapping[str, Any]) -> dict[str, Any]:
         "args": arguments,
     }
     return backbone if stride in (None, 32) else {**backbone, "output_stride": int(stride)}
-
-
-def _transformers_resnet(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The timm model equivalent to transformers' own ResNet, and its constructor arguments."""
-    if config.get("model_type", "resnet") != "resnet":
-        raise ConfigError(
-            f"transformers' DETR on a backbone '{config['model_type']}' is not supported, only on a ResNet"
-        )
-    kind, depths = config.get("layer_type", "bottleneck"), tuple(config.get("depths", (3, 4, 6, 3)))
-    hidden_sizes = [channels * (4 if kind == "bottleneck" else 1) for channels in (64, 128, 256, 512)]
-    unsupported = {
-        "embedding_size": config.get("embedding_size", 64) != 64,
-        "hidden_sizes": list(config.get("hidden_sizes", [256, 512, 1024, 2048])) != hidden_sizes,
-        "hidden_act": config.get("hidden_act", "relu") != "relu",
-        "downsample_in_first_stage": bool(config.get("downsample_in_first_stage", False)),
-        "downsample_in_bottleneck": bool(config.get("downsample_in_bottleneck", False)),
-        "depths": len(depths) != 4,
-    }
-    names = [name for name, differs in unsupported.items() if differs]
-    if names:
-        raise ConfigError(f"transformers' DETR: the backbone's {', '.join(names)} are not those of a ResNet")
-    known = RESNETS.get((kind, depths))
-    if known is not None:
-        return known, {}
-    return ("resnet50" if kind == "bottleneck" else "resnet18"), {"layers": list(depths)}
 
 
 def _decoder(config: Mapping[str, Any], state: State) -> dict[str, Any]:
@@ -153,39 +129,12 @@ def _count(state: State, side: str) -> int:
     return len({match[1] for name in state if (match := re.match(rf"model\.{side}\.layers\.(\d+)\.", name))})
 
 
-def _resnet_rules() -> list[tuple[str, str]]:
-    """Rules from the names of transformers' own ResNet to timm's."""
-    ours = "backbone.body."
-    rules = [
-        (rf"{BACKBONE}embedder\.embedder\.convolution\.", f"{ours}conv1."),
-        (rf"{BACKBONE}embedder\.embedder\.normalization\.", f"{ours}bn1."),
-    ]
-    return [*rules, *resnet_stage_rules(BACKBONE, ours)]
-
-
-def _layer_rules(theirs: str, ours: str, norms: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Rules for a layer of the encoder or decoder; names differ between published files and transformers 5."""
-    return [
-        (rf"{theirs}\.self_attn\.qk_proj\.", f"{ours}.attention.queries_keys."),
-        (rf"{theirs}\.self_attn\.v_proj\.", f"{ours}.attention.values."),
-        (rf"{theirs}\.self_attn\.(?:o|out)_proj\.", f"{ours}.attention.out."),
-        (rf"{theirs}\.encoder_attn\.q_proj\.", f"{ours}.reading.queries."),
-        (rf"{theirs}\.encoder_attn\.k_proj\.", f"{ours}.reading.keys."),
-        (rf"{theirs}\.encoder_attn\.v_proj\.", f"{ours}.reading.values."),
-        (rf"{theirs}\.encoder_attn\.(?:o|out)_proj\.", f"{ours}.reading.out."),
-        (rf"{theirs}\.(?:mlp\.)?fc1\.", f"{ours}.mlp.0."),
-        (rf"{theirs}\.(?:mlp\.)?fc2\.", f"{ours}.mlp.3."),
-        *((rf"{theirs}\.{norm}\.", f"{ours}.{our_norm}.") for norm, our_norm in norms.items()),
-    ]
-
-
 _CELL_NORMS = {"self_attn_layer_norm": "norm1", "final_layer_norm": "norm2"}
-_QUERY_NORMS = {"self_attn_layer_norm": "norm1", "encoder_attn_layer_norm": "norm2", "final_layer_norm": "norm3"}
 _RULES = [
     (r"model\.input_projection\.", f"{DECODER}.project."),
     (r"model\.query_position_embeddings\.", f"{DECODER}.query_position."),
-    *_layer_rules(r"model\.encoder\.layers\.(\d+)", rf"{DECODER}.cell_layers.\1", _CELL_NORMS),
-    *_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.query_layers.\1", _QUERY_NORMS),
+    *detr_layer_rules(r"model\.encoder\.layers\.(\d+)", rf"{DECODER}.cell_layers.\1", _CELL_NORMS),
+    *detr_layer_rules(r"model\.decoder\.layers\.(\d+)", rf"{DECODER}.query_layers.\1", QUERY_NORMS),
     (r"model\.decoder\.layernorm\.", f"{DECODER}.norm."),
     (r"class_labels_classifier\.", f"{DECODER}.classify."),
     *((rf"bbox_predictor\.layers\.{number}\.", f"{DECODER}.box.{2 * number}.") for number in range(3)),

@@ -1,0 +1,70 @@
+"""Mask2Former for segmentation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from vertebra.decoders.mask2former_network import Mask2FormerNetwork
+from vertebra.decoders.segment._query_segmenter import QuerySegmenter
+from vertebra.features import FeatureSpec
+from vertebra.tasks.segment.labels import SegmentLabels
+
+
+class Mask2Former(QuerySegmenter):
+    """Mask2Former decoder: learned queries read the features inside their masks only, layer by layer, and each predicts a class and
+    a mask. Encoder 'deformable' makes its features.
+
+    It reads the levels of strides 4 to 32, the finest one only for the resolution of the masks.
+
+    Args:
+        in_spec: the input features.
+        labels: the classes.
+        channels: channels of queries, cells and pixels; None: those of the levels behind an encoder or a neck, or from the
+            backbone's.
+        heads: attention heads; must divide ``channels``.
+        layers: how many layers; the paper has 9.
+        queries: how many queries.
+        hidden: hidden channels of each layer's MLP; None: eight times ``channels``.
+        dropout: in each layer.
+        points: largest number of points at which a mask is compared with the ground truth in the loss; the paper has 12544.
+        none_weight: weight of queries without a mask in the classification.
+
+    Raises:
+        IncompatiblePartsError: there is no level, or strides do not divide each other.
+        ConfigError: an option is out of range, or ``channels`` is not a multiple of 4 and of ``heads``.
+    """
+
+    paper: ClassVar[str] = (
+        "Cheng et al., Masked-attention Mask Transformer for Universal Image Segmentation, CVPR 2022, arXiv 2112.01527 "
+        "(differences: six layers and fewer points by default; masks are compared with the nearest pixels, and summed before they "
+        "are resized to the canvas)"
+    )
+
+    def __init__(
+        self,
+        in_spec: FeatureSpec,
+        labels: SegmentLabels,
+        *,
+        channels: int | None = None,
+        heads: int = 8,
+        layers: int = 6,
+        queries: int = 100,
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        points: int = 4096,
+        none_weight: float = 0.1,
+    ) -> None:
+        name = "decoder 'mask2former'"
+        super().__init__(in_spec, labels, name, points, none_weight)
+        self.network = Mask2FormerNetwork(
+            name,
+            in_spec,
+            labels.class_count,
+            channels=channels,
+            heads=heads,
+            layers=layers,
+            queries=queries,
+            hidden=hidden,
+            dropout=dropout,
+        )
+        self.in_levels = self.network.in_levels
