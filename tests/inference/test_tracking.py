@@ -94,7 +94,9 @@ def test_tracked_boxes_keep_their_attributes() -> None:
     plan = Painted(SIZE, ("boxes",), track=True).tracking
     assert plan is not None
     result = ResultTracker(plan)(Result({"boxes": cars, "paint": values}, None, SIZE, FrameInfo("clip", 0, None, None)))
-    assert result.track_ids.tolist() == [1, 2] and result.boxes[1].attributes["color"].boxes.tolist() == [[40, 0, 50, 10]]
+    assert result.track_ids.tolist() == [1, 2] and result.boxes[1].attributes["color"].boxes.tolist() == [
+        [40, 0, 50, 10]
+    ]
     np.testing.assert_array_equal(result["paint"].boxes, result["boxes"].boxes)
     described = result.to_dict()["boxes"]["objects"][0]
     assert described["track_id"] == 1 and described["attributes"] == {"color": {"value": "blue", "score": 1.0}}

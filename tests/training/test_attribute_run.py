@@ -119,7 +119,7 @@ def test_the_report_has_a_section_of_each_attribute(run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
     for branch in ("color", "worn"):
         section = page[page.rindex(f"Branch {branch} on") :]  # after the links at the top
-        assert section.index("Labeled objects") < section.index("Confusion matrix (objects)") < section.index("Images of")
+        assert "Labeled objects" in section[: section.index("Images of")]
 
 
 @pytest.mark.parametrize(
@@ -158,8 +158,12 @@ def test_segmentation_of_boxes_is_that_of_instances() -> None:
         {"data": "set", "model": {"backbone": "resnet10t", "branches": {"boxes": boxes, "masks": masks}}}
     ).model.branches
     assert branches["masks"].task == "instances" and branches["masks"].decoder.name == "mask_rcnn"
-    with pytest.raises(ConfigError, match="'unet' reads no boxes; leave 'boxes_from' out, or take the decoder 'mask_rcnn'"):
-        vertebra.create_model("resnet10t", branches={"boxes": boxes, "masks": {**masks, "decoder": "unet"}}, image_size=64)
+    with pytest.raises(
+        ConfigError, match="'unet' reads no boxes; leave 'boxes_from' out, or take the decoder 'mask_rcnn'"
+    ):
+        vertebra.create_model(
+            "resnet10t", branches={"boxes": boxes, "masks": {**masks, "decoder": "unet"}}, image_size=64
+        )
 
 
 def test_attributes_by_options_of_the_command_line() -> None:

@@ -131,7 +131,7 @@ class Result:
 
     @property
     def boxes(self) -> np.ndarray:
-        """(M, 4) float32, xyxy in the image's pixels. Each box has its attributes: ``result.boxes[0].attributes["color"].value``."""
+        """(M, 4) float32, xyxy in the image's pixels. Each has its attributes, ``result.boxes[0].attributes["color"].value``."""
         prediction = self._only()
         if not prediction.attributes:
             return prediction.boxes

@@ -23,7 +23,9 @@ BOXES = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10], [60, 0, 70, 
 SCORES = np.array([0.9, 0.8, 0.7, 0.6], dtype=np.float32)
 
 
-def case(values: np.ndarray, probabilities: list[list[float]], labels: AttributeLabels) -> tuple[AttributePrediction, AttributeAnnotation]:
+def case(
+    values: np.ndarray, probabilities: list[list[float]], labels: AttributeLabels
+) -> tuple[AttributePrediction, AttributeAnnotation]:
     """Four boxes on four objects, of which the third box has another class, and the last object no value."""
     objects = DetectAnnotation(BOXES, np.array([0, 0, 1, 0]), np.zeros(4, dtype=bool))
     rows = np.array(probabilities, dtype=np.float32)
@@ -69,7 +71,10 @@ def test_a_value_that_is_likely_wrong_is_named_with_its_box() -> None:
     objects = DetectAnnotation(BOXES, np.zeros(4, np.int64), np.zeros(4, dtype=bool))
     prediction = AttributePrediction(BOXES, SCORES, np.zeros(4, np.int64), np.array(sure, np.float32), LABELS)
     diagnosis = AttributeDiagnosis(LABELS)
-    diagnosis.update([prediction] * 8, [AttributeAnnotation(objects, values)] * 7 + [AttributeAnnotation(objects, values[[0, 2, 2, 3]])])
+    diagnosis.update(
+        [prediction] * 8,
+        [AttributeAnnotation(objects, values)] * 7 + [AttributeAnnotation(objects, values[[0, 2, 2, 3]])],
+    )
     (label,) = diagnosis.compute().likely_wrong
     assert label.image == 7 and label.box == (20, 0, 30, 10) and label.text == "labeled red, predicted blue (0.95)"
 
@@ -80,7 +85,9 @@ def test_a_temperature_divides_the_logits(multilabel: bool) -> None:
     to_probabilities = torch.sigmoid if multilabel else lambda values: values.softmax(-1)
     probabilities, expected = to_probabilities(logits), to_probabilities(logits / 2)
     probabilities[:, 2] = expected[:, 2] = 0  # padding
-    decoded = AttributeDecoded(torch.zeros(1, 3, 4), torch.ones(1, 3), torch.zeros(1, 3), torch.tensor([2]), probabilities)
+    decoded = AttributeDecoded(
+        torch.zeros(1, 3, 4), torch.ones(1, 3), torch.zeros(1, 3), torch.tensor([2]), probabilities
+    )
     assert ATTRIBUTES.temper is not None
     tempered = ATTRIBUTES.temper(decoded, AttributeLabels(("a", "b", "c"), multilabel), 2.0)
     torch.testing.assert_close(tempered.probabilities, expected)

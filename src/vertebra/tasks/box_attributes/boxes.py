@@ -11,8 +11,8 @@ import numpy as np
 class BoxesWithAttributes(np.ndarray):
     """Boxes (M, 4), or one of them (4,), which have their attributes: ``boxes[0].attributes["color"].value``.
 
-    In all else it is an ordinary array. A number, a slice, a mask or numbers as an index keep the attributes; the result of any other
-    operation has none.
+    In all else it is an ordinary array. A number, a slice, a mask or numbers as an index keep the attributes; the result of any
+    other operation has none.
 
     Attributes:
         attributes: by name, an `vertebra.tasks.box_attributes.types.AttributePrediction` with a row for each box.

@@ -79,8 +79,8 @@ class AttributeDiagnosis:
             for name, total, count in zip(self.labels.classes, labeled, matched, strict=True)
         ]
         text = (
-            f"An object is matched if a box of its class overlaps it with an IoU of {MATCH_IOU} or more, whatever the score. All that "
-            "follows is of matched objects."
+            f"An object is matched if a box of its class overlaps it with an IoU of {MATCH_IOU} or more, whatever the score. "
+            "All that follows is of matched objects."
         )
         return Table("Labeled objects", ["value", "objects", "matched", "share"], rows, text)
 
@@ -88,7 +88,8 @@ class AttributeDiagnosis:
         """What is wrong in each image: its objects with the largest losses."""
         wrong = self._wrong()
         texts = [
-            f"{count} of {labeled} objects matched" for count, labeled in zip(matched.tolist(), self.labeled, strict=True)
+            f"{count} of {labeled} objects matched"
+            for count, labeled in zip(matched.tolist(), self.labeled, strict=True)
         ]
         order = np.argsort(-np.asarray(of_objects.image_losses, dtype=float), kind="stable")
         named: dict[int, list[str]] = {}

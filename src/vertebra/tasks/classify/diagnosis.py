@@ -198,7 +198,12 @@ class _Overlapping:
 
 
 def _class_table(
-    names: Sequence[str], predicted: np.ndarray, present: np.ndarray, curves: Sequence[ScoreCurve], decision: str, noun: str
+    names: Sequence[str],
+    predicted: np.ndarray,
+    present: np.ndarray,
+    curves: Sequence[ScoreCurve],
+    decision: str,
+    noun: str,
 ) -> Table:
     """One row a class."""
     rows: list[list[Cell]] = []
