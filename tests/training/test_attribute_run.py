@@ -152,8 +152,8 @@ def test_a_decoder_for_images_is_refused() -> None:
 
 
 def test_segmentation_of_boxes_is_that_of_instances() -> None:
-    boxes = {"decoder": "fcos", "classes": ["a"]}
-    masks = {"task": "segment", "boxes_from": "boxes", "classes": ["a"]}
+    boxes = {"decoder": "fcos", "classes": ["a", "b"]}
+    masks = {"task": "segment", "boxes_from": "boxes", "classes": ["a", "b"]}
     branches = Config.from_raw(
         {"data": "set", "model": {"backbone": "resnet10t", "branches": {"boxes": boxes, "masks": masks}}}
     ).model.branches

@@ -135,7 +135,7 @@ class Result:
         prediction = self._only()
         if not prediction.attributes:
             return prediction.boxes
-        from vertebra.tasks.box_attributes.boxes import BoxesWithAttributes
+        from vertebra.tasks.boxes_with_attributes import BoxesWithAttributes
 
         return BoxesWithAttributes.of(prediction.boxes, prediction.attributes)
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from vertebra.tasks.box_attributes.annotation import AttributeAnnotation
-from vertebra.tasks.box_attributes.boxes import BoxesWithAttributes
 from vertebra.tasks.box_attributes.diagnosis import AttributeDiagnosis
 from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.box_attributes.matching import confidences
 from vertebra.tasks.box_attributes.targets import AttributeDecoded
 from vertebra.tasks.box_attributes.task import ATTRIBUTES
 from vertebra.tasks.box_attributes.types import AttributePrediction
+from vertebra.tasks.boxes_with_attributes import BoxesWithAttributes
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.diagnosis import Matrix, Table
 
