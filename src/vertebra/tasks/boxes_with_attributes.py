@@ -33,6 +33,7 @@ class BoxesWithAttributes(np.ndarray):
     def __getitem__(self, index: Any) -> Any:
         """The boxes at an index; see `vertebra.tasks.prediction.Prediction`."""
         taken = super().__getitem__(index)
-        if self.ndim == 2 and isinstance(index, int | np.integer | slice | list | np.ndarray) and np.ndim(index) < 2:
+        rows = isinstance(index, int | np.integer | slice | list | np.ndarray) and getattr(index, "ndim", 1) < 2
+        if self.ndim == 2 and rows:
             taken.attributes = {name: each[index] for name, each in self.attributes.items()}
         return taken

@@ -70,7 +70,7 @@ class AttributeDiagnosis:
     def _count(self, values: np.ndarray) -> np.ndarray:
         """(K,) objects with each value."""
         has: np.ndarray = values > 0 if values.ndim > 1 else values[:, None] == np.arange(self.labels.class_count)
-        return has.sum(axis=0)
+        return np.asarray(has.sum(axis=0))
 
     def _table(self) -> Table:
         labeled, matched = self.counts.tolist()
@@ -107,7 +107,7 @@ class AttributeDiagnosis:
         present = np.asarray(self.values.ground_truths, dtype=bool).reshape(shape)
         if self.labels.multilabel:
             return np.asarray(((probabilities >= CLASS_THRESHOLD) != present).any(axis=1))
-        return ~present[np.arange(len(present)), probabilities.argmax(axis=1)]
+        return np.asarray(~present[np.arange(len(present)), probabilities.argmax(axis=1)])
 
     def _of_object(self, label: LikelyWrongLabel) -> LikelyWrongLabel:
         """A label of an object as one of its image."""
