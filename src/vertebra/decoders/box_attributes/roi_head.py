@@ -67,7 +67,7 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         levels: indices of the levels that are read; None: all from stride 8 on.
         channels: channels to which they are projected; None: derived from the backbone (32 to 128).
         region_size: cells along each side of a box's features.
-        hidden: widths of the fully connected layers before the last one, each followed by ReLU and dropout; None: one of four
+        hidden: widths of the fully connected layers before the last one, each followed by ReLU and dropout; None: one of twice
             times the channels.
         dropout: of these layers.
         label_smoothing: fraction of the target probability that is spread over all values.
@@ -116,7 +116,7 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         self.label_smoothing = label_smoothing
         layers: list[nn.Module] = [group_norm(width), nn.ReLU(inplace=True), nn.Flatten()]
         size = width * region_size**2
-        for following in [4 * width] if hidden is None else hidden:
+        for following in [2 * width] if hidden is None else hidden:
             layers += [nn.Linear(size, following), nn.ReLU(inplace=True), nn.Dropout(dropout)]
             size = following
         self.layers = nn.Sequential(*layers)
