@@ -7,17 +7,18 @@ class "cell" and have their class as the attribute ``type``. Both models have th
 alike; the second one has a branch for the attribute besides. A repeat is a seed.
 
 Compared are mAP@50 of the test split, where box and type must be right, the processor time of a training, and the time of a
-prediction on one canvas.
+prediction of one image.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,12 @@ from vertebra.config import override
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
 from vertebra.optimize.inference_copy import inference_copy
+from vertebra.preprocess.images import apply, read_image
 
 OBJECT, ATTRIBUTE = "cell", "type"
 BRANCH = "kind"  # a branch cannot be called "type"
 SPLITS = ("train", "val", "test")
+IMAGES = 10  # whose prediction is timed
 
 
 def one_class(source: Path, target: Path) -> Path:
@@ -111,23 +114,31 @@ def measure(given: argparse.Namespace, folder: Path) -> list[Row]:
             rows[name]["scores"] = {key: value for key, value in scores.items() if key.count("/") == 1}
             models[name] = vertebra.load(run)
             print(f"{name}, seed {seed}: {rows[name]['map_50'][-1]:.4f}", flush=True)
-    for name, spent in prediction_times(models).items():
+    images = sorted(path for path in (folder / "one_class").iterdir() if path.suffix != ".json")[:IMAGES]
+    for name, spent in prediction_times(models, images).items():
         rows[name]["prediction"] = spent
     first, second = rows.values()
     second["relative_time"] = second["prediction"]["median"] / first["prediction"]["median"]
     return list(rows.values())
 
 
-def prediction_times(models: dict[str, Any]) -> dict[str, Any]:
-    """Milliseconds of a model's graph for one canvas, in processor time of one thread."""
+def prediction_times(models: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """Milliseconds of a model's graph for one image, in processor time of one thread; each turn takes the next image."""
     torch.set_num_threads(1)
     runs = {}
     for name, model in models.items():
-        height, width = model.resize_spec.size
-        image = torch.randint(0, 256, (1, 3, height, width), dtype=torch.uint8)
-        runs[name] = partial(inference_copy(model, torch.device("cpu")), image, torch.tensor([[height, width]]))
+        spec = model.resize_spec
+        images = [read_image(file) for file in files]
+        batches = [torch.from_numpy(apply(spec, image)[None]).permute(0, 3, 1, 2) for image in images]
+        sizes = [torch.tensor([spec.transform(*image.shape[:2]).size]) for image in images]
+        graph = inference_copy(model, torch.device("cpu"))
+        runs[name] = partial(_next, graph, itertools.cycle(list(zip(batches, sizes, strict=True))))
     with torch.no_grad():
-        return milliseconds(in_turns(runs, repeats=30, warm=3, clock=time.thread_time))
+        return milliseconds(in_turns(runs, repeats=4 * len(files), warm=3, clock=time.thread_time))
+
+
+def _next(graph: Callable[..., Any], batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> Any:
+    return graph(*next(batches))
 
 
 COLUMNS: Columns = {
@@ -154,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     notes = (
         "mAP@50 of the test split, in which box and type must be right: of a class for each type COCO's map_50, of the attribute "
         "joint_map_50.",
-        "Prediction: processor time of the model's graph on one thread, one canvas, the median of 30 in turns.",
+        f"Prediction: processor time of the model's graph on one thread, the median of {4 * IMAGES} in turns over {IMAGES} images.",
     )
     finish("attributes", rows, COLUMNS, given, notes)
 

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))  # the package beside src and tests
 
 from benchmarks import __main__ as every  # noqa: E402
 from benchmarks import (  # noqa: E402
+    attributes,
     augmentation,
     calibration,
     inference,
@@ -296,6 +297,18 @@ def test_precisions_train_side_by_side(tmp_path: Path) -> None:
     assert [row["precision"] for row in kept["rows"]] == ["32", "bf16-mixed"]
     assert all(len(row["metric"]) == 2 and min(row["minutes"]) > 0 for row in kept["rows"])
     assert "The means are" in kept["notes"][0]
+
+
+def test_types_are_trained_as_classes_and_as_an_attribute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertebra.training.execution.write_run_report", lambda *given: None)
+    write_scenes(tmp_path, SceneCounts(classes=0, boxes=4, masks=0, val=2, test=2))
+    out = tmp_path / "rows.json"
+    recipe = ["model.backbone.name=test_resnet", "train.image_size=[64, 64]", "train.batch_size=2", "train.workers=0"]
+    attributes.main(["--data", str(tmp_path / "boxes"), "--epochs", "1", "--out", str(out), *recipe])
+    direct, joint = json.loads(out.read_text())["rows"]
+    assert direct["scores"].keys() == {key for key in joint["scores"] if key.startswith("cells/")}
+    assert "kind/joint_map_50" in joint["scores"] and joint["map_50"] == [joint["scores"]["kind/joint_map_50"]]
+    assert joint["relative_time"] == pytest.approx(joint["prediction"]["median"] / direct["prediction"]["median"])
 
 
 def test_probabilities_are_read_from_both() -> None:

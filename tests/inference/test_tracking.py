@@ -16,6 +16,12 @@ from vertebra.inference.io.mot_files import MotFiles
 from vertebra.inference.io.pictures import AnnotatedVideos
 from vertebra.inference.io.trails import Trails
 from vertebra.inference.io.video import FrameInfo, Video, VideoFrame, list_frames
+from vertebra.inference.result_tracker import ResultTracker
+from vertebra.inference.results import Result
+from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.types import AttributePrediction
+from vertebra.tasks.detect.labels import DetectLabels
+from vertebra.tasks.detect.types import DetectPrediction
 from vertebra.tasks.palette import color
 from vertebra.tracking.mot_text import read_mot
 
@@ -77,6 +83,23 @@ def test_each_video_has_its_own_ids(frames: Path) -> None:
     assert len(results) == 24 and ids[:10] == ids[10:20] and results[20].frame == 6
     assert len(ids[20]) == 3, "the first frame of a video"
     assert results[0].track_ids.shape == (2,), "a result with one branch has the field"
+
+
+def test_tracked_boxes_keep_their_attributes() -> None:
+    boxes = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], dtype=np.float32)
+    scores, ids = np.array([0.9, 0.05, 0.8], dtype=np.float32), np.zeros(3, dtype=np.int64)
+    labels = AttributeLabels(("blue", "red"), attribute="color", box_classes=("a",))
+    values = AttributePrediction(boxes, scores, ids, np.eye(3, 2, dtype=np.float32), labels)
+    cars = DetectPrediction(boxes, scores, ids, DetectLabels(("a",)), attributes={"color": values})
+    plan = Painted(SIZE, ("boxes",), track=True).tracking
+    assert plan is not None
+    result = ResultTracker(plan)(Result({"boxes": cars, "paint": values}, None, SIZE, FrameInfo("clip", 0, None, None)))
+    assert result.track_ids.tolist() == [1, 2] and result.boxes[1].attributes["color"].boxes.tolist() == [
+        [40, 0, 50, 10]
+    ]
+    np.testing.assert_array_equal(result["paint"].boxes, result["boxes"].boxes)
+    described = result.to_dict()["boxes"]["objects"][0]
+    assert described["track_id"] == 1 and described["attributes"] == {"color": {"value": "blue", "score": 1.0}}
 
 
 def test_frames_in_memory_and_skipped_ones() -> None:

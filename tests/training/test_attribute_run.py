@@ -98,16 +98,28 @@ def test_one_data_set_serves_all_branches(squares: Path) -> None:
     }
 
 
-def test_a_run_evaluates_and_predicts(squares: Path, tmp_path: Path) -> None:
-    vertebra.train(config=config(squares), out=tmp_path / "run")
-    scores = vertebra.evaluate(tmp_path / "run", split="val")
+@pytest.fixture(scope="module")
+def run(squares: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(vertebra.train(config=config(squares), out=tmp_path_factory.mktemp("runs") / "run"))
+
+
+def test_a_run_evaluates_and_predicts(squares: Path, run: Path) -> None:
+    scores = vertebra.evaluate(run, split="val")
     assert 0 <= scores["color/accuracy"] <= 1 and 0 <= scores["worn/f1"] <= 1 and "color/joint_map" in scores
-    model = vertebra.load(tmp_path / "run")
+    model = vertebra.load(run)
     for result in model.predict([squares / "val0.png", squares / "val1.png"], threshold=0.0):
         assert list(result.keys()) == ["squares"] and "color" in result
         np.testing.assert_array_equal(result["color"].boxes, result.boxes)
         assert result[0].attributes["color"].value in COLORS
+        assert result.boxes[0].attributes["color"].value == result[0].attributes["color"].value
         assert set(result.to_dict()["squares"]["objects"][0]["attributes"]) == {"color", "marks"}
+
+
+def test_the_report_has_a_section_of_each_attribute(run: Path) -> None:
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for branch in ("color", "worn"):
+        section = page[page.rindex(f"Branch {branch} on") :]  # after the links at the top
+        assert "Labeled objects" in section[: section.index("Images of")]
 
 
 @pytest.mark.parametrize(
@@ -136,6 +148,21 @@ def test_a_decoder_for_images_is_refused() -> None:
                 "kind": {"task": "classify", "decoder": "linear", "boxes_from": "boxes", "classes": ["a", "b"]},
             },
             image_size=64,
+        )
+
+
+def test_segmentation_of_boxes_is_that_of_instances() -> None:
+    boxes = {"decoder": "fcos", "classes": ["a", "b"]}
+    masks = {"task": "segment", "boxes_from": "boxes", "classes": ["a", "b"]}
+    branches = Config.from_raw(
+        {"data": "set", "model": {"backbone": "resnet10t", "branches": {"boxes": boxes, "masks": masks}}}
+    ).model.branches
+    assert branches["masks"].task == "instances" and branches["masks"].decoder.name == "mask_rcnn"
+    with pytest.raises(
+        ConfigError, match="'unet' reads no boxes; leave 'boxes_from' out, or take the decoder 'mask_rcnn'"
+    ):
+        vertebra.create_model(
+            "resnet10t", branches={"boxes": boxes, "masks": {**masks, "decoder": "unet"}}, image_size=64
         )
 
 

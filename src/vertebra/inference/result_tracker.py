@@ -102,7 +102,7 @@ class ResultTracker:
             left = _count(before, shown) - _count(after, shown)
             if left:
                 self.left_out[str(frame_info.source), name] += left
-        return Result(predictions, result.path, result.size, frame_info, result.address)
+        return result.with_predictions(predictions)
 
     def notes(self) -> list[Note]:
         """What was left out."""

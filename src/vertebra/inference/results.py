@@ -171,8 +171,13 @@ class Result:
 
     @property
     def boxes(self) -> np.ndarray:
-        """(M, 4) float32, xyxy in the image's pixels."""
-        return self._only().boxes
+        """(M, 4) float32, xyxy in the image's pixels. Each has its attributes, ``result.boxes[0].attributes["color"].value``."""
+        prediction = self._only()
+        if not prediction.attributes:
+            return prediction.boxes
+        from vertebra.tasks.boxes_with_attributes import BoxesWithAttributes
+
+        return BoxesWithAttributes.of(prediction.boxes, prediction.attributes)
 
     @property
     def scores(self) -> np.ndarray:
@@ -203,6 +208,17 @@ class Result:
     def filter(self, *, min_score: float | None = None, classes: ClassChoice | None = None) -> Prediction:
         """The prediction of the only branch with fewer objects; see `vertebra.tasks.prediction.Prediction.filter`."""
         return self._only().filter(min_score=min_score, classes=classes)
+
+    def with_predictions(self, predictions: Mapping[str, Prediction]) -> Result:
+        """The result of the same image with other predictions of its branches; attributes are those of their boxes then."""
+        attributes = {
+            name: predictions[branch].attributes[key]
+            for name, each in self._attributes.items()
+            for branch, prediction in self.items()
+            for key, value in prediction.attributes.items()
+            if value is each and branch in predictions
+        }
+        return Result({**predictions, **attributes}, self.path, self.size, self.frame_info, self.address)
 
     def draw(self, image: ImageLike | None = None) -> PillowImage:
         """The image with the objects of the only branch; see `vertebra.tasks.prediction.Prediction.draw`."""

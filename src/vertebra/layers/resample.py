@@ -47,8 +47,11 @@ def crop(maps: Tensor, height: int, width: int) -> Tensor:
         ValueError: the maps are smaller (not checked inside a compiled or exported graph, where sizes are dynamic).
     """
     over_height, over_width = maps.shape[-2] - height, maps.shape[-1] - width
-    if not torch.compiler.is_compiling() and min(over_height, over_width) < 0:
-        raise ValueError(f"maps of {tuple(maps.shape[-2:])} cells do not cover ({height}, {width})")
+    if not torch.compiler.is_compiling():
+        if min(over_height, over_width) < 0:
+            raise ValueError(f"maps of {tuple(maps.shape[-2:])} cells do not cover ({height}, {width})")
+        if over_height == over_width == 0:
+            return maps  # padding with 0 would copy them
     return F.pad(maps, (0, -over_width, 0, -over_height))
 
 

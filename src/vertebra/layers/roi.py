@@ -13,6 +13,7 @@ from torchvision.ops import roi_align
 from vertebra.features import FeatureSpec
 from vertebra.layers.init import init_conv_
 from vertebra.layers.resample import upsample_like
+from vertebra.layers.tracing import is_tracing
 
 SAMPLES = 2  # points along each side of a cell that are averaged
 
@@ -41,6 +42,8 @@ def region_features(
 def list_areas(areas: Tensor) -> Tensor:
     """Areas (N, R, 4) as one list (N * R, 5), each preceded by the index of its image, float32."""
     batch, count = areas.shape[:2]
+    if batch == 1 and not is_tracing(areas):
+        return F.pad(areas[0].float(), (1, 0))
     images = torch.arange(batch, device=areas.device, dtype=torch.float32)[:, None, None].expand(batch, count, 1)
     return torch.cat([images, areas.float()], dim=-1).reshape(-1, 5)
 

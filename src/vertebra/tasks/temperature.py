@@ -27,6 +27,22 @@ def temper_classes(decoded: Any, multilabel: bool, temperature: float) -> Any:
     return decoded._replace(probabilities=rescaled)
 
 
+def temper_values(decoded: Any, multilabel: bool, temperature: float) -> Any:
+    """Decoded boxes with rescaled probabilities of their values; padding stays 0.
+
+    Args:
+        decoded: a NamedTuple with ``probabilities`` (N, D, K).
+        multilabel: whether each value has a sigmoid; else they share a softmax.
+        temperature: above 1 for less confidence.
+    """
+    probabilities = decoded.probabilities
+    if multilabel:
+        return decoded._replace(probabilities=_sigmoid(probabilities, temperature))
+    real = probabilities.amax(dim=-1, keepdim=True) > 0
+    rescaled = _softmax(torch.where(real, probabilities, 1.0), temperature, dim=-1)
+    return decoded._replace(probabilities=torch.where(real, rescaled, 0.0))
+
+
 def temper_scores(decoded: Any, temperature: float) -> Any:
     """Decoded boxes with rescaled scores, each as of a sigmoid; their order is unchanged, and padding stays 0.
 
@@ -37,10 +53,10 @@ def temper_scores(decoded: Any, temperature: float) -> Any:
     return decoded._replace(scores=_sigmoid(decoded.scores, temperature))
 
 
-def _softmax(probabilities: Tensor, temperature: float) -> Tensor:
-    ratios = probabilities / probabilities.amax(dim=1, keepdim=True)  # at most 1, so that powers do not all vanish
+def _softmax(probabilities: Tensor, temperature: float, dim: int = 1) -> Tensor:
+    ratios = probabilities / probabilities.amax(dim=dim, keepdim=True)  # at most 1, so that powers do not all vanish
     powers = ratios.pow(1 / temperature)
-    return powers / powers.sum(dim=1, keepdim=True)
+    return powers / powers.sum(dim=dim, keepdim=True)
 
 
 def _sigmoid(probabilities: Tensor, temperature: float) -> Tensor:

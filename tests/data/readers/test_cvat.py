@@ -157,7 +157,7 @@ def test_every_frame_of_a_track(tmp_path: Path) -> None:
     assert read.objects.rows.tolist() == [1, 2] and read.objects.boxes.tolist() == [[2, 3, 8, 9], [4, 3, 10, 9]]
     assert [read.path(row).name for row in range(5)] == [f"frame_{number:06}.PNG" for number in range(5)]
     assert read.groups is not None and read.groups.tolist() == [0] * 5 and read.sizes.tolist() == [[24, 32]] * 5
-    assert read.objects.attributes == ({"track_id": 0}, {"track_id": 0}) and not notes(read)
+    assert read.objects.attributes == ({"track_id": 0, "occluded": False},) * 2 and not notes(read)
 
 
 def test_keyframes_alone_are_interpolated(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ class CvatShape:
         kind: one of `KINDS`.
         numbers: xyxy of a box; center and radii of an ellipse; left, top, width, height of a mask; x, y, x, y … otherwise.
         angle: of a box or an ellipse, in degrees, clockwise.
-        occluded: whether something hides a part of it.
+        occluded: whether something hides a part of it; None where the file does not have it.
         outside: whether it has left the image.
         frame: its number in a video.
         points: of a skeleton, x and y and visibility by name.
@@ -41,7 +41,7 @@ class CvatShape:
     kind: str
     numbers: np.ndarray
     angle: float = 0.0
-    occluded: bool = False
+    occluded: bool | None = None
     outside: bool = False
     frame: int = 0
     points: dict[str, tuple[float, float, float]] = field(default_factory=dict)
@@ -69,7 +69,7 @@ def parse_shape(element: ElementTree.Element) -> CvatShape | None:
         kind,
         numbers,
         angle,
-        bool(flag(element.get("occluded", "0"))),
+        None if element.get("occluded") is None else bool(flag(element.get("occluded", "0"))),
         bool(flag(element.get("outside", "0"))),
         frame,
         points,
@@ -87,7 +87,7 @@ def tool_object(shape: CvatShape | None, label: str, image: str, problems: Probl
     if shape.kind in _WITHOUT_AREA:
         problems.add("shape", f"drawn as {shape.kind}, without a box or an area,", "left out", image)
         return None
-    attributes = dict(shape.attributes) | ({"occluded": True} if shape.occluded else {})
+    attributes = dict(shape.attributes) | ({} if shape.occluded is None else {"occluded": shape.occluded})
     one = ToolObject(label, attributes=attributes | ({"group_id": shape.group} if shape.group else {}))
     match shape.kind:
         case "skeleton":

@@ -98,7 +98,8 @@ def _ids(
         first = several[0]
         raise DataError(
             f"{annotations.where}: {len(several)} objects have several values of '{name}', the first in {names[first]} "
-            f"({', '.join(values[first] or ())}); set multilabel: true on the branch"
+            f"({', '.join(values[first] or ())}); set multilabel: true on the branch, as by "
+            "model.branches.NAME.multilabel=true"
         )
     missing = [names[row] for row, each in enumerate(values) if each is None]
     if missing:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vertebra.tasks.box_attributes.annotation import AttributeAnnotation
 from vertebra.tasks.box_attributes.labels import AttributeLabels
+from vertebra.tasks.box_attributes.matching import matched_boxes
 from vertebra.tasks.box_attributes.targets import AttributeDecoded, AttributeTargets
 from vertebra.tasks.box_attributes.types import AttributePrediction
-from vertebra.tasks.box_iou import iou
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.metrics import build_metric as build_class_metric
@@ -22,11 +22,9 @@ from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.metrics import BoxMetric
 from vertebra.tasks.detect.types import DetectPrediction
-from vertebra.tasks.greedy_matching import match_by_rank
 from vertebra.tasks.metric import TaskMetric, each
 from vertebra.tasks.thresholds import CLASS_THRESHOLD
 
-MATCH_IOU = 0.5
 JOINT = ("map", "map_50")
 
 
@@ -114,18 +112,8 @@ class AttributeMetric(TaskMetric):
 
     def _matched(self, prediction: AttributePrediction, annotation: AttributeAnnotation) -> tuple[int, int]:
         """How many decisions about values there are on boxes that match a labeled object, and how many are right."""
-        objects = annotation.objects
-        true = np.flatnonzero(~objects.crowd)
-        overlaps = iou(prediction.boxes[:, None].astype(np.float64), objects.boxes[true][None].astype(np.float64))
-        same = prediction.box_class_ids[:, None] == objects.labels[true][None]
-        pairs = np.argwhere((overlaps >= MATCH_IOU) & same)
-        ranks = np.empty(len(prediction), dtype=np.int64)
-        ranks[np.argsort(-prediction.box_scores, kind="stable")] = np.arange(len(prediction))
-        matches = match_by_rank(ranks, len(true), pairs, overlaps[pairs[:, 0], pairs[:, 1]])
-        boxes = np.flatnonzero(matches >= 0)
-        rows = true[matches[boxes]]
-        labeled = annotation.known[rows]
-        boxes, values = boxes[labeled], annotation.values[rows[labeled]]
+        boxes, rows = matched_boxes(prediction, annotation)
+        values = annotation.values[rows]
         if self.labels.multilabel:
             right = (prediction.probabilities[boxes] >= CLASS_THRESHOLD) == (values > 0)
         else:

@@ -17,6 +17,7 @@ from vertebra.tasks.box_attributes.types import AttributePrediction
 from vertebra.tasks.task import Task
 
 if TYPE_CHECKING:
+    from vertebra.tasks.diagnosis import Diagnoser
     from vertebra.tasks.metric import TaskMetric
 
 
@@ -26,10 +27,28 @@ def _to_image(decoded: Any, geometry: Any, size: Any) -> Any:
     return to_image(decoded, geometry, size)
 
 
+def _temper(decoded: Any, labels: AttributeLabels, temperature: float) -> Any:
+    from vertebra.tasks.temperature import temper_values
+
+    return temper_values(decoded, labels.multilabel, temperature)
+
+
 def _metric(labels: AttributeLabels) -> TaskMetric:
     from vertebra.tasks.box_attributes.metrics import build_metric
 
     return build_metric(labels)
+
+
+def _confidences(prediction: AttributePrediction, annotation: AttributeAnnotation) -> Any:
+    from vertebra.tasks.box_attributes.matching import confidences
+
+    return confidences(prediction, annotation)
+
+
+def _diagnoser(labels: AttributeLabels) -> Diagnoser:
+    from vertebra.tasks.box_attributes.diagnosis import AttributeDiagnosis
+
+    return AttributeDiagnosis(labels)
 
 
 ATTRIBUTES = Task(
@@ -50,4 +69,7 @@ ATTRIBUTES = Task(
     of_boxes=True,
     mixing=AttributeMixing(),
     tv_tensors=AttributeTVTensors(),
+    temper=_temper,
+    confidences=_confidences,
+    diagnoser=_diagnoser,
 )

@@ -30,10 +30,11 @@ class ClassifyDiagnosis:
 
     Args:
         labels: the classes.
+        noun: what has the classes, in the texts.
     """
 
-    def __init__(self, labels: ClassifyLabels) -> None:
-        self.labels = labels
+    def __init__(self, labels: ClassifyLabels, noun: str = "image") -> None:
+        self.labels, self.noun = labels, noun
         self.probabilities: list[np.ndarray] = []
         self.ground_truths: list[np.ndarray] = []
 
@@ -55,7 +56,7 @@ class ClassifyDiagnosis:
         shape = (len(self.probabilities), self.labels.class_count)
         probabilities = np.asarray(self.probabilities).reshape(shape)
         present = np.asarray(self.ground_truths, dtype=bool).reshape(shape)
-        kind: _Classes = _Overlapping() if self.labels.multilabel else _Exclusive()
+        kind: _Classes = _Overlapping(self.noun) if self.labels.multilabel else _Exclusive(self.noun)
         names = self.labels.classes
         known = ~np.isnan(probabilities)
         columns = zip(probabilities.T, present.T, known.T, strict=True)
@@ -63,8 +64,8 @@ class ClassifyDiagnosis:
         predicted = kind.predicted(probabilities)
         counts, rows, text = kind.confusion(predicted, present, names)
         blocks: list[Block] = [
-            _class_table(names, predicted, present, curves, kind.decision),
-            Matrix("Confusion matrix (images)", "ground truth", "prediction", rows, rows, counts, text),
+            _class_table(names, predicted, present, curves, kind.decision, self.noun),
+            Matrix(f"Confusion matrix ({self.noun}s)", "ground truth", "prediction", rows, rows, counts, text),
             precision_recall_chart(names, curves, "Each class against all others."),
             f1_chart(names, curves, "Each class against all others."),
             kind.reliability(probabilities, present),
@@ -99,7 +100,10 @@ class _Classes(Protocol):
 
 
 class _Exclusive:
-    """Each image has one class."""
+    """Each image, or object, has one class."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
 
     decision = "Precision, recall and F1 are those of the most probable class."
 
@@ -112,12 +116,12 @@ class _Exclusive:
         self, predicted: np.ndarray, present: np.ndarray, names: Sequence[str]
     ) -> tuple[np.ndarray, Sequence[str], str]:
         counts = (present.T.astype(np.float64) @ predicted).astype(np.int64)
-        return counts, names, "The diagonal is right; each row holds the images of one annotated class."
+        return counts, names, f"The diagonal is right; each row holds the {self.noun}s of one annotated class."
 
     def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block:
         right = present[np.arange(len(present)), probabilities.argmax(axis=1)]
         totals = bin_totals(probabilities.max(axis=1, initial=0), right)
-        return reliability_chart(totals, "probability of the predicted class", "share of right images")
+        return reliability_chart(totals, "probability of the predicted class", f"share of right {self.noun}s")
 
     def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
         losses: np.ndarray = -np.log(np.maximum(probabilities[present], MIN_PROBABILITY))
@@ -139,7 +143,10 @@ class _Exclusive:
 
 
 class _Overlapping:
-    """Each image has any set of classes."""
+    """Each image, or object, has any set of classes."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
 
     decision = f"Precision, recall and F1 are those at a probability of {PRESENT}."
 
@@ -157,15 +164,15 @@ class _Overlapping:
         counts[:-1, -1] = missed[~added.any(axis=1)].sum(axis=0)
         counts[-1, :-1] = added[~missed.any(axis=1)].sum(axis=0)
         text = (
-            "The diagonal is right. A missed class is counted for each class that is wrongly predicted in the same image, "
-            "or for 'nothing'; a wrongly predicted class in an image without a missed one is in the row 'nothing'."
+            f"The diagonal is right. A missed class is counted for each class that is wrongly predicted for the same {self.noun}, "
+            f"or for 'nothing'; a wrongly predicted class of an {self.noun} without a missed one is in the row 'nothing'."
         )
         return counts, [*names, "nothing"], text
 
     def reliability(self, probabilities: np.ndarray, present: np.ndarray) -> Block:
         known = ~np.isnan(probabilities)
         totals = bin_totals(probabilities[known], present[known])
-        return reliability_chart(totals, "probability of a class", "share of images with the class")
+        return reliability_chart(totals, "probability of a class", f"share of {self.noun}s with the class")
 
     def losses(self, probabilities: np.ndarray, present: np.ndarray) -> np.ndarray:
         given = np.where(present, probabilities, 1 - probabilities)
@@ -191,7 +198,12 @@ class _Overlapping:
 
 
 def _class_table(
-    names: Sequence[str], predicted: np.ndarray, present: np.ndarray, curves: Sequence[ScoreCurve], decision: str
+    names: Sequence[str],
+    predicted: np.ndarray,
+    present: np.ndarray,
+    curves: Sequence[ScoreCurve],
+    decision: str,
+    noun: str,
 ) -> Table:
     """One row a class."""
     rows: list[list[Cell]] = []
@@ -202,7 +214,7 @@ def _class_table(
         f1 = 2 * right / (true + positives) if true + positives else None
         average = curve.average_precision if true else None
         rows.append([name, true, precision, recall, f1, average, curve.threshold])
-    columns = ["class", "images", "precision", "recall", "F1", "average precision", "best threshold"]
+    columns = ["class", f"{noun}s", "precision", "recall", "F1", "average precision", "best threshold"]
     text = f"{decision} The best threshold is the probability from which the class alone has the best F1."
     return Table("Classes", columns, rows, text)
 

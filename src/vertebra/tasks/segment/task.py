@@ -72,6 +72,7 @@ SEGMENT = Task(
     class_map=_class_map,
     coco_results=True,
     mask_colors=mask_colors,
+    on_boxes="instances",
     mixing=SegmentMixing(),
     tv_tensors=SegmentTVTensors(),
     threshold_in_decoding=True,
