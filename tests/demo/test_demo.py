@@ -58,15 +58,15 @@ def test_each_training_scene_is_labeled_for_one_task_only(scenes: Path) -> None:
 
 
 def test_the_demo_ends_with_a_page_and_metrics(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    counts = SceneCounts(classes=8, boxes=8, masks=8, val=3, test=4)
+    counts = SceneCounts(classes=8, boxes=0, objects=8, masks=8, val=3, test=4)
     first = run_demo(tmp_path / "demo", counts=counts, epochs=1, pictures=2)
     shown = capsys.readouterr().out
     metrics = json.loads((first / "metrics.json").read_text())
     assert set(metrics) == {*SHOWN, "seconds"} and all(0 <= metrics[name] <= 1 for name in SHOWN)
     assert all(name in shown for name in SHOWN)
     page = (first / "index.html").read_text()
-    assert page.count("<figure>") == 6 and "<svg" in page and "times as fast" in page
-    assert len(list((first / "pictures").iterdir())) == 6
+    assert page.count("<figure>") == 8 and "<svg" in page and "times as fast" in page
+    assert len(list((first / "pictures").iterdir())) == 8
     before = (first / "index.html").stat().st_mtime_ns
     second = run_demo(tmp_path / "demo", counts=counts, epochs=1, pictures=1)
     assert second == tmp_path / "demo-2" and (first / "index.html").stat().st_mtime_ns == before

@@ -81,7 +81,7 @@ def numbered_objects(
             continue
         no_object = options.ignore_index if options.ignore_index is not None else _border_of(values)
         if no_object is not None and (values == no_object).any():
-            ignored.append(mask)
+            ignored.append(mask.rpartition("/")[2])
         ids, bounds = bounds_of_numbers(values, no_object)
         number = builder.image(image, split=code)
         for value, (left, top, right, bottom) in zip(ids.tolist(), bounds.astype(int).tolist(), strict=True):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.teacher_outputs import check_same_decoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
@@ -71,6 +71,7 @@ class MaskRCNN(Decoder[MaskRCNNOutputs, InstanceTargets, InstanceDecoded]):
         "He et al., Mask R-CNN, ICCV 2017, arXiv 1703.06870; the form with normalization as in Li et al., Benchmarking Detection "
         "Transfer Learning, 2021, arXiv 2111.11429"
     )
+    scope_use: ClassVar[ScopeUse] = "full"  # learns from annotated objects only, each by the mask of its class
     needs: str | None = "boxes"
     labels: InstanceLabels
 

@@ -33,11 +33,16 @@ def average_precision(
             without a match do not count, as in Gupta et al., LVIS, CVPR 2019, arXiv 1908.03195.
     """
     images: list[dict[str, Any]] = [{"id": number, "height": 1, "width": 1} for number in range(1, len(counts) + 1)]
+    limit_images(images, exhaustive)
+    sides = (_annotations(true, counts[:, 1], "iscrowd"), _annotations(predicted, counts[:, 0], "score"))
+    return coco_metrics(images, sides, classes, "bbox", lvis_style=exhaustive is not None)
+
+
+def limit_images(images: list[dict[str, Any]], exhaustive: np.ndarray | None) -> None:
+    """Adds LVIS's lists of the classes of which images have all annotations, see `average_precision`, to entries of images."""
     for image, scope in zip(images, () if exhaustive is None else exhaustive, strict=exhaustive is not None):
         image["neg_category_ids"] = (np.flatnonzero(scope) + 1).tolist()
         image["not_exhaustive_category_ids"] = (np.flatnonzero(~scope) + 1).tolist()
-    sides = (_annotations(true, counts[:, 1], "iscrowd"), _annotations(predicted, counts[:, 0], "score"))
-    return coco_metrics(images, sides, classes, "bbox", lvis_style=exhaustive is not None)
 
 
 def coco_metrics(

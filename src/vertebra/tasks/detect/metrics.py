@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vertebra.annotations.scope import packed, unpacked
 from vertebra.tasks.detect.annotation import DetectAnnotation
 from vertebra.tasks.detect.coco_ap import KEYS, average_precision
 from vertebra.tasks.detect.labels import DetectLabels
@@ -65,14 +66,9 @@ class BoxMetric(TaskMetric):
         counts = [[len(p), len(t)] for p, t in zip(predicted, true, strict=True)]
         self.predicted.append(torch.from_numpy(np.concatenate([*predicted, _NO_ROWS])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, _NO_ROWS])).to(self.device))
-        self.scopes.append(torch.from_numpy(self._bits(ground_truths)).to(self.device))
+        bits = packed([each.exhaustive for each in ground_truths], len(self.classes))
+        self.scopes.append(torch.from_numpy(bits).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
-
-    def _bits(self, ground_truths: Sequence[DetectAnnotation]) -> np.ndarray:
-        """(images, K / 8) uint8, a bit for each class of which an image has all annotations."""
-        whole = np.ones(len(self.classes), dtype=bool)
-        rows = [whole if each.exhaustive is None else each.exhaustive for each in ground_truths]
-        return np.packbits(np.array(rows, dtype=bool).reshape(-1, len(self.classes)), axis=1)
 
     def names(self) -> list[str]:
         """All metrics by name."""
@@ -83,10 +79,9 @@ class BoxMetric(TaskMetric):
         counts = gathered(self.counts).numpy()
         if not len(counts):
             return {}
-        bits = gathered(self.scopes).numpy()
-        exhaustive = np.unpackbits(bits, axis=1, count=len(self.classes)).astype(bool)
+        exhaustive = unpacked(gathered(self.scopes).numpy(), len(self.classes))
         rows = gathered(self.predicted).numpy(), gathered(self.true).numpy()
-        return average_precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
+        return average_precision(*rows, counts, self.classes, exhaustive)
 
 
 _NO_ROWS = np.zeros((0, 6), dtype=np.float32)

@@ -28,7 +28,7 @@ class InstanceMixing(Mixing):
             annotation = tile.annotation
             shown = [region.shifted(0, 0, tile.size) for region in annotation.rles]
             rles = [region.shifted(tile.left, tile.top, canvas) for region in shown]
-            parts.append(InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas))
+            parts.append(InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas, annotation.exhaustive))
         return joined(parts, canvas)
 
     def mixup(
@@ -81,7 +81,7 @@ def _visible_enough(annotation: InstanceAnnotation, rles: Sequence[Region]) -> n
 def _changed(annotation: InstanceAnnotation, rles: Sequence[Region]) -> InstanceAnnotation:
     """The objects with what is left of their masks, without those of which too little is left."""
     changed = replace(annotation, rles=tuple(rles)).take(_visible_enough(annotation, rles))
-    return InstanceAnnotation.of(changed.rles, changed.labels, changed.crowd, changed.size)
+    return InstanceAnnotation.of(changed.rles, changed.labels, changed.crowd, changed.size, changed.exhaustive)
 
 
 def _inside(region: Region, rectangle: Rectangle) -> Region:
