@@ -6,7 +6,7 @@ have a folder for each split, or lie in each split's folder. Names of folders ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -91,8 +91,12 @@ def find_parts(path: Path, split: str = "") -> list[Part]:
     return [part for name, folder in split_folders(path).items() for part in find_parts(folder, name)]
 
 
-def find_layout(path: Path) -> Layout:
+def find_layout(path: Path, list_folders: Sequence[str] = LIST_FOLDERS) -> Layout:
     """The files of a data set.
+
+    Args:
+        path: its folder.
+        list_folders: those whose lists divide it, the first that has any.
 
     Raises:
         DataError: it has no XML files, or they have no images.
@@ -112,7 +116,7 @@ def find_layout(path: Path) -> Layout:
     bare = {image: part.split for part, named in zip(parts, images, strict=True) for image, _ in named}
     for image in sorted(set(bare) - set(layout.images.values())):
         layout.without.setdefault(bare[image], []).append(image.stem)
-    return layout if any(layout.files) else _listed(path, layout)
+    return layout if any(layout.files) else _listed(path, layout, list_folders)
 
 
 def xml_below(folder: Path) -> list[Path]:
@@ -129,9 +133,9 @@ def read_lists(lists: Mapping[str, Path], names: FileNames) -> dict[str, Listed]
     return {split: read_names(file, lines_of(file), names) for split, file in lists.items()}
 
 
-def _listed(path: Path, layout: Layout) -> Layout:
+def _listed(path: Path, layout: Layout, list_folders: Sequence[str]) -> Layout:
     """A layout divided by its lists, if it has any."""
-    lists = list_files(path, (*LIST_FOLDERS, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
+    lists = list_files(path, (*list_folders, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
     if not lists:
         return layout
     names = FileNames({_key(file, path): file for file in layout.files[""]})
