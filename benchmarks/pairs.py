@@ -96,7 +96,9 @@ def instances(name: str, size: tuple[int, int]) -> Pair:
 
     def differ(answers: Answers, theirs: Any) -> float:
         for prediction, there in zip(finish(answers), theirs, strict=True):
-            require_equal_masks(prediction[:BEST], there["boxes"].cpu().numpy(), there["masks"][:, 0].cpu().numpy() > 0.5)
+            require_equal_masks(
+                prediction[:BEST], there["boxes"].cpu().numpy(), there["masks"][:, 0].cpu().numpy() > 0.5
+            )
         return boxes(answers, theirs)
 
     return Pair(peer, peers.boxes(peer), ours, differ, finish=finish)
@@ -108,7 +110,8 @@ def pasted(model: VisionModel, size: tuple[int, int], answers: Answers) -> list[
     fields = [np.asarray(value) for value in (found if isinstance(found, tuple) else vars(found).values())]
     transform, labels = ImageTransform(size, size, 1.0, 1.0, 0, 0, size), model.branch("instances").labels
     return [
-        from_decoded([value[row] for value in fields], transform, labels, threshold=0.0) for row in range(len(fields[0]))
+        from_decoded([value[row] for value in fields], transform, labels, threshold=0.0)
+        for row in range(len(fields[0]))
     ]
 
 
@@ -119,7 +122,10 @@ def require_equal_masks(ours: InstancePrediction, boxes: np.ndarray, masks: np.n
         AssertionError: they differ by more in the mean.
     """
     nearest = np.abs(ours.boxes[:, None] - boxes[None]).max(axis=2).argmin(axis=1)
-    overlaps = [(mine & there).sum() / max((mine | there).sum(), 1) for mine, there in zip(ours.masks, masks[nearest], strict=True)]
+    overlaps = [
+        (mine & there).sum() / max((mine | there).sum(), 1)
+        for mine, there in zip(ours.masks, masks[nearest], strict=True)
+    ]
     assert np.mean(overlaps) > SAME_MASKS, f"our masks overlap the peer's by {np.mean(overlaps):.3f} only"
 
 

@@ -25,7 +25,11 @@ def model() -> VisionModel:
     branches = {
         "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
         "regions": {"decoder": "upsample", "classes": ["dog", "cat"]},
-        "masks": {"decoder": {"name": "mask_rcnn", "convs": 1, "region_size": 7}, "boxes_from": "boxes", "classes": ["cat"]},
+        "masks": {
+            "decoder": {"name": "mask_rcnn", "convs": 1, "region_size": 7},
+            "boxes_from": "boxes",
+            "classes": ["cat"],
+        },
         "color": {"task": "classify", "boxes_from": "boxes", "classes": ["red", "blue"]},
     }
     return vertebra.create_model("test_resnet", branches=branches, image_size=(64, 96), resize="letterbox").eval()

@@ -183,9 +183,7 @@ def test_predictions_keep_their_ids(prediction: Tracked) -> None:
 
 
 @pytest.mark.parametrize("prediction", predictions(), ids=TASKS)
-def test_supervision_gets_the_ids(
-    prediction: Tracked, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_supervision_gets_the_ids(prediction: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     def fields(xyxy: Any = None, keypoint_confidence: Any = None, **more: Any) -> dict[str, Any]:

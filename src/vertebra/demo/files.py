@@ -42,8 +42,9 @@ class SceneCounts:
 def write_scenes(root: Path, counts: SceneCounts, seed: int = 0, style: SceneStyle | None = None) -> None:
     """Draws all scenes and writes them below ``root``.
 
-    ``animals/`` is an image folder, ``boxes/`` Pascal VOC, ``regions/`` a mask folder, ``objects/`` COCO with an attribute, color. A
-    training scene is in one of them only; a scene of val or test is in all, but ``objects/`` is there only if it has training scenes.
+    ``animals/`` is an image folder, ``boxes/`` Pascal VOC, ``regions/`` a mask folder, ``objects/`` COCO with an attribute, color.
+    A training scene is in one of them only; a scene of val or test is in all, but ``objects/`` is written only if it has training
+    scenes.
     """
     coco: dict[str, list[tuple[Scene, str]]] = {}
     for name in ("classes", "boxes", "masks", "objects", "val", "test"):
@@ -102,7 +103,9 @@ def _write_objects(scenes: list[tuple[Scene, str]], root: Path, split: str) -> N
     ]
     annotations: list[dict[str, Any]] = []
     for number, (scene, _) in enumerate(scenes, start=1):
-        for row, (box, label, color) in enumerate(zip(scene.boxes.tolist(), scene.labels.tolist(), scene.colors, strict=True)):
+        for row, (box, label, color) in enumerate(
+            zip(scene.boxes.tolist(), scene.labels.tolist(), scene.colors, strict=True)
+        ):
             region = Region.of(scene.numbers == row + 1)
             annotations.append(
                 {

@@ -140,7 +140,10 @@ def _write_index(
     table_rows = [(name, scores[name], MEANING[name]) for name in SHOWN]
     times = [
         (f"one model with {len(model.branches)} branches", timing.together),
-        *((f"model with {' and '.join(needed_branches(model, name))} alone", value) for name, value in timing.single.items()),
+        *(
+            (f"model with {' and '.join(needed_branches(model, name))} alone", value)
+            for name, value in timing.single.items()
+        ),
         ("the single models, one after the other", sum(timing.single.values())),
     ]
     sections = [
@@ -161,8 +164,8 @@ def _write_index(
             "One pass instead of several",
             [
                 paragraph(
-                    f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as {len(timing.single)} models in a row "
-                    f"(median of {timing.repeats} passes, {torch.get_num_threads()} threads)."
+                    f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as {len(timing.single)} models "
+                    f"in a row (median of {timing.repeats} passes, {torch.get_num_threads()} threads)."
                 ),
                 table(["model", "milliseconds for one image"], times, label="times"),
             ],

@@ -52,8 +52,8 @@ class Scene:
         labels: (M,) indices into `ANIMALS`.
         mask: (H, W) uint8: 0 ground, 1 and up the animals in the order of `ANIMALS`.
         numbers: (H, W) uint8: 0 ground, 1 and up the scene's animals in the order of ``boxes``.
-        colors: of `COLORS`, the color of each animal as it is painted, without light and shadow; "" for one that is gray, or between
-            two of them.
+        colors: of `COLORS`, the color of each animal as it is painted, without light and shadow; "" for one that is gray, or
+            between two of them.
     """
 
     image: np.ndarray

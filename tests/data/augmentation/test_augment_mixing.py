@@ -253,7 +253,9 @@ def test_boxes_and_attributes_follow_pasted_masks(seed: int) -> None:
     assert remaining == sum(share >= MIN_VISIBLE_FRACTION for share in visible)
     for number, each in enumerate(masks.rles):
         covered = each.mask()
-        assert covered.any() and (covered[region].sum() == covered.sum() if number >= remaining else not covered[region].any())
+        assert covered.any() and (
+            covered[region].sum() == covered.sum() if number >= remaining else not covered[region].any()
+        )
         assert each.bounds() == tuple(masks.boxes[number])
     np.testing.assert_array_equal(values.objects.boxes, boxes.boxes)
     near = np.abs(boxes.boxes[:, None] - masks.boxes[None]).max(axis=2) <= 0.5

@@ -22,7 +22,9 @@ Make = Callable[..., None]
 
 def numbered(root: Path, draw_image: Make, dtype: type = np.uint8) -> Path:
     """Three images: with three objects, of which two touch and one lies at 9; with one; and with none."""
-    for number, values in enumerate(({1: (2, 2, 10, 12), 2: (2, 12, 10, 20), 9: (15, 4, 20, 9)}, {1: (0, 0, 5, 5)}, {})):
+    for number, values in enumerate(
+        ({1: (2, 2, 10, 12), 2: (2, 12, 10, 20), 9: (15, 4, 20, 9)}, {1: (0, 0, 5, 5)}, {})
+    ):
         mask = np.zeros(SIZE, dtype)
         for value, (top, left, bottom, right) in values.items():
             mask[top:bottom, left:right] = value
@@ -77,7 +79,9 @@ def test_masks_of_classes_are_not_numbers_of_objects(tmp_path: Path, draw_image:
     numbered(tmp_path, draw_image)
     (tmp_path / "classes.txt").write_text("background\nleaf\nstem\n")
     assert reader.kinds_in(tmp_path) == {"masks"}
-    with pytest.raises(DataError, match="a file names 2 classes, but masks that number objects have objects of one class"):
+    with pytest.raises(
+        DataError, match="a file names 2 classes, but masks that number objects have objects of one class"
+    ):
         open_data(tmp_path, "instances", "train", format="mask_folder")
 
 

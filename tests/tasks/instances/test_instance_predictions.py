@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from dataclasses import replace
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np

@@ -89,7 +89,8 @@ def numbered_objects(
             builder.object(number, name, shape=patch_runs([patch], values.shape))
     annotations = builder.build() if len(builder) else None
     if annotations is None or not len(annotations.objects):
-        raise damaged[0] if damaged else DataError(f"{where}: its masks number no object; each object needs a value from 1 on")
+        none = DataError(f"{where}: its masks number no object; each object needs a value from 1 on")
+        raise damaged[0] if damaged else none
     count = len(annotations.objects)
     notes.append(Note.of("value", "of a mask", f"read as an object of class '{name}' each", [], count))
     for noun, which, done, files in (

@@ -14,7 +14,6 @@ from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION, box_areas, clip_to_
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.mixing import Mixing, MosaicTile, Paste, Rectangle
 
-
 SAME_OBJECT_IOU = 0.5  # of the boxes that two annotations have of one object
 
 

@@ -29,8 +29,8 @@ class MaskMetric(TaskMetric):
 
     ``map`` (mean over classes and IoU 0.50 to 0.95), ``map_50``, ``map_75``, ``mar_100``, ``map_small`` / ``_medium`` /
     ``_large`` (by the pixels of the mask: below 32 x 32, below 96 x 96, above) and ``map/NAME`` of each class. At most the 100
-    best objects of an image and class count. Predictions inside a crowd of the same class are ignored. A class without all annotations
-    in an image has no false positives there, as in `vertebra.tasks.detect.metrics.BoxMetric`.
+    best objects of an image and class count. Predictions inside a crowd of the same class are ignored. A class without all
+    annotations in an image has no false positives there, as in `vertebra.tasks.detect.metrics.BoxMetric`.
 
     ``boundary_map``: the same mean by the smaller of the IoU of masks and of their boundaries, which are 2 % of the image's
     diagonal wide (Cheng et al., Boundary IoU, CVPR 2021, arXiv 2103.16562); only where no image has more than 4 million pixels.

@@ -28,7 +28,9 @@ class InstanceMixing(Mixing):
             annotation = tile.annotation
             shown = [region.shifted(0, 0, tile.size) for region in annotation.rles]
             rles = [region.shifted(tile.left, tile.top, canvas) for region in shown]
-            parts.append(InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas, annotation.exhaustive))
+            parts.append(
+                InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas, annotation.exhaustive)
+            )
         return joined(parts, canvas)
 
     def mixup(
