@@ -62,8 +62,8 @@ def write_scenes(root: Path, counts: SceneCounts, seed: int = 0, style: SceneSty
             if name == "masks" or split != "train":
                 _save(scene.image, root / "regions" / "images" / split / f"{stem}.png")
                 _save(scene.mask, root / "regions" / "masks" / split / f"{stem}.png")
-    for split, scenes in coco.items():
-        _write_objects(scenes, root / "objects", split)
+    for part, scenes in coco.items():
+        _write_objects(scenes, root / "objects", part)
     (root / "regions" / "classes.txt").write_text("\n".join([BACKGROUND, *ANIMALS]) + "\n", encoding="utf-8")
 
 
