@@ -55,7 +55,7 @@ def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
                     "boxes_from": "boxes",
                     "classes": list(ANIMALS),
                 },
-                "color": {"task": "classify", "boxes_from": "boxes", "classes": list(COLORS)},
+                "color": {"decoder": "roi_head", "boxes_from": "boxes", "classes": list(COLORS)},
                 "regions": {"neck": "fpn", "decoder": "unet", "classes": [BACKGROUND, *ANIMALS]},
             },
         },

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vertebra.annotations.builder import AnnotationBuilder
+from vertebra.annotations.connected_components import connected_components
 from vertebra.annotations.drawing import patch_runs
 from vertebra.annotations.mask_files import mask_pixels, read_mask, upright_mask
 from vertebra.annotations.notes import Note
@@ -21,7 +22,6 @@ from vertebra.data.readers.mask_objects import OBJECT
 from vertebra.data.readers.mask_turns import mask_turns
 from vertebra.data.readers.voc_objects import BORDER, bounds_of_numbers
 from vertebra.errors import DataError
-from vertebra.tasks.segment.connected_components import connected_components
 
 SAMPLED = 4  # masks of a folder that show whether values number objects
 SAMPLED_SIDE = 512  # in pixels, of masks in the sample; of larger ones every second or third pixel is read
