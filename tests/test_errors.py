@@ -27,3 +27,7 @@ def test_errors_travel(error: VertebraError) -> None:
 def test_an_unknown_name_that_is_no_text() -> None:
     error = UnknownName("precision", 32, ["fp32", "bf16"])
     assert error.name == "32" and str(error).startswith("unknown precision '32'. ")
+
+
+def test_a_message_is_one_line_whatever_a_file_is_called() -> None:
+    assert str(DataError("a\nb\x1b[0m\u2028é.jpg: not an image")) == "a\\nb\\x1b[0m\\u2028é.jpg: not an image"

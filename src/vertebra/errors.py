@@ -19,9 +19,12 @@ is not caught by error handlers.
 from __future__ import annotations
 
 import difflib
+import re
 import signal
 from collections.abc import Iterable
 from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class VertebraError(Exception):
@@ -32,6 +35,10 @@ class VertebraError(Exception):
     """
 
     exit_code: int = 2
+
+    def __str__(self) -> str:
+        """The message in one line: line ends and other control characters, as in a file's name, are written as ``\\n``."""
+        return _CONTROL.sub(lambda character: character[0].encode("unicode_escape").decode("ascii"), super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For `pickle`: restores the message without calling ``__init__``."""

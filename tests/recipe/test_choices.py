@@ -62,7 +62,7 @@ def test_epochs_follow_from_steps(images: int, steps_per_epoch: int, recipe: str
 
 
 def test_the_reason_names_the_numbers() -> None:
-    assert steps_needed(22) == 422 and steps_needed(205) == 1289 and steps_needed(205, image_level=True) == 515
+    assert steps_needed(22) == 422 and steps_needed(205) == 1289 and steps_needed(205, factor=0.4) == 515
     assert str(Choice("epochs", *choose_epochs(205, 52))) == (
         "epochs 25: about 1289 steps are needed for 205 images, and an epoch has 52"
     )

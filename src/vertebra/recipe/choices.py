@@ -18,7 +18,6 @@ from vertebra.recipe.defaults import (
     IMAGE_LEVEL_BACKBONE_LR,
     IMAGE_LEVEL_FACTOR,
     IMAGE_LEVEL_FROZEN_SHARE,
-    IMAGE_LEVEL_STEPS,
     MAX_EPOCHS,
     MAX_EVALUATIONS,
     MIN_EPOCHS,
@@ -61,6 +60,7 @@ class DataFacts:
         val_images: number of images of an evaluation.
         branches: number of branches.
         image_level: whether all branches describe the whole image.
+        steps_factor: the largest `vertebra.tasks.data.TaskData.steps_factor` of the branches.
         partly_labeled: whether there are images that are labeled for some of the branches only.
         processes: number of processes of the run.
     """
@@ -69,6 +69,7 @@ class DataFacts:
     val_images: int = 0
     branches: int = 1
     image_level: bool = False
+    steps_factor: float = 1.0
     partly_labeled: bool = False
     processes: int = 1
 
@@ -96,24 +97,21 @@ def step_images(facts: DataFacts) -> tuple[int, str]:
     return size, reason
 
 
-def steps_needed(images: int, recipe: str = "default", image_level: bool = False) -> int:
-    """The number of steps of a run; ``image_level``: all branches describe the whole image."""
-    factor = IMAGE_LEVEL_STEPS if image_level else 1.0
+def steps_needed(images: int, recipe: str = "default", factor: float = 1.0) -> int:
+    """The number of steps of a run; ``factor``: see `DataFacts.steps_factor`."""
     return round(RECIPES[recipe].steps * max(MIN_STEPS, factor * STEPS_PER_ROOT * math.sqrt(images)))
 
 
-def choose_epochs(
-    images: int, steps_per_epoch: int, recipe: str = "default", image_level: bool = False
-) -> tuple[int, str]:
+def choose_epochs(images: int, steps_per_epoch: int, recipe: str = "default", factor: float = 1.0) -> tuple[int, str]:
     """The number of epochs, and the reason.
 
     Args:
         images: that an epoch draws.
         steps_per_epoch: number of steps in an epoch.
         recipe: name of the recipe.
-        image_level: whether all branches describe the whole image.
+        factor: see `DataFacts.steps_factor`.
     """
-    needed = steps_needed(images, recipe, image_level)
+    needed = steps_needed(images, recipe, factor)
     minimum = max(1, round(RECIPES[recipe].steps * by_images(MIN_EPOCHS, images)))
     maximum = max(MAX_EPOCHS, round(RECIPES[recipe].steps * MAX_EPOCHS))
     wanted = math.ceil(needed / steps_per_epoch)

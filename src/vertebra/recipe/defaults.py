@@ -39,8 +39,7 @@ MIN_PER_PROCESS = 2
 
 # steps of a run, and from them epochs
 MIN_STEPS = 400
-STEPS_PER_ROOT = 90  # times the square root of the number of training images
-IMAGE_LEVEL_STEPS = 0.4  # factor of it if all branches describe the whole image
+STEPS_PER_ROOT = 90  # times the square root of the number of training images, and `TaskData.steps_factor`
 MIN_EPOCHS: Table = ((20_001, 10), (math.inf, 6))
 MAX_EPOCHS = 300
 

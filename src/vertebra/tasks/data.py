@@ -33,6 +33,7 @@ class TaskData(ABC):
         annotates_boxes: whether objects have boxes, which `object_boxes` returns.
         sized_by: what must be large enough on the canvas, "boxes" or the "points" in them, so that the canvas is chosen by the
             sizes of `object_boxes`, see `vertebra.recipe.defaults.OBJECT_PX`; None if it is chosen by the images alone.
+        steps_factor: how many training steps the task needs, relative to others, see `vertebra.recipe.defaults.STEPS_PER_ROOT`.
     """
 
     whole_image: bool = False
@@ -40,6 +41,7 @@ class TaskData(ABC):
     direct_kinds: frozenset[str] = frozenset()
     annotates_boxes: bool = False
     sized_by: str | None = None
+    steps_factor: float = 1.0
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """This task's part of the annotations of a data set.

@@ -61,7 +61,7 @@ def make_choices(
     assert train.batch_size is not None and train.accumulate is not None
     if train.epochs is None:
         steps = MixSampler(data, train.batch_size * train.accumulate, world_size=facts.processes).steps
-        train.epochs, reason = choose_epochs(facts.images, steps, train.recipe, facts.image_level)
+        train.epochs, reason = choose_epochs(facts.images, steps, train.recipe, facts.steps_factor)
         choices.append(Choice("epochs", train.epochs, reason))
     if train.evaluate_every is None:
         train.evaluate_every, reason = choose_evaluations(train.epochs, facts.images, facts.val_images)
@@ -96,6 +96,7 @@ def data_facts(
         val_images=val_images,
         branches=len(branches),
         image_level=all_image_level(model.branch(name).task for name in branches),
+        steps_factor=max(get_task(model.branch(name).task).data.steps_factor for name in branches),
         partly_labeled=any(set(group.branches) != branches for group in data.groups),
         processes=hardware.processes * train.num_nodes,
     )

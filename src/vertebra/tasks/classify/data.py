@@ -29,6 +29,7 @@ class ClassifyData(TaskData):
     """Classes of whole images; they do not depend on the image's position on the canvas."""
 
     whole_image = True
+    steps_factor = 0.4
     source_kinds = frozenset({"labels", "boxes", "outlines"})
     direct_kinds = frozenset({"labels"})
 

@@ -37,6 +37,7 @@ class SegmentData(TaskData):
 
     source_kinds = frozenset({"masks", "outlines"})
     direct_kinds = source_kinds
+    steps_factor = 2.0
 
     def read(self, annotations: Annotations, options: ReadOptions, notes: list[Note]) -> tuple[Column, LabelSpec]:
         """See `vertebra.tasks.segment.from_annotations.read_masks`."""

@@ -66,7 +66,7 @@ SEGMENT = Task(
     metric=_metric,
     data=SegmentData(),
     tta_merger=SegmentTTA,
-    default_parts={"neck": "fpn", "decoder": "unet"},
+    default_parts={"decoder": "upernet"},
     tile_merger=SegmentTiles,
     from_decoded_with_probabilities=partial(from_decoded, keep_probabilities=True),
     class_map=_class_map,
