@@ -3,7 +3,8 @@
 python -m benchmarks.inference [--only NAME ...] [--runtimes torch onnx openvino compiled] [--device cuda]
     [--threads N] [--repeats N] [--out FILE]
 
-From a canvas to decoded outputs: the peer's eager use, its preprocessing on the tensor and its post-processing, and ours. The
+From a canvas to decoded outputs: the peer's eager use, its preprocessing on the tensor and its post-processing, and ours. Masks of
+objects are drawn into the image by both. The
 smallest YOLO models take part where ultralytics (AGPL-3.0) is installed, beside a small detector of ours, as a yardstick: the
 architectures differ, so their parameters and multiply-adds are printed.
 """
@@ -26,7 +27,7 @@ from torch.utils import _pytree as tree
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measure import in_turns, milliseconds, waiting
-from benchmarks.pairs import Answers, Pair, classify, detect, require_equal, rt_detr, segment, small_detector
+from benchmarks.pairs import Answers, Pair, classify, detect, instances, require_equal, rt_detr, segment, small_detector
 from benchmarks.report import NO_BF16, Columns, Row, beside, finish, has_bf16, ms, options, set_threads, times
 from benchmarks.runtimes import COMPILED, RUNTIMES, Run, sizes_of, ways
 from benchmarks.synthetic import canvases
@@ -66,6 +67,8 @@ CASES: dict[str, ParityCase] = {
     "torchvision retinanet_resnet50_fpn": ParityCase(lambda: detect("retinanet_resnet50_fpn", WIDE), WIDE),
     "torchvision fcos_resnet50_fpn": ParityCase(lambda: detect("fcos_resnet50_fpn", WIDE), WIDE),
     "torchvision fasterrcnn_resnet50_fpn": ParityCase(lambda: detect("fasterrcnn_resnet50_fpn", WIDE), WIDE),
+    "torchvision maskrcnn_resnet50_fpn": ParityCase(lambda: instances("maskrcnn_resnet50_fpn", WIDE), WIDE),
+    "torchvision maskrcnn_resnet50_fpn, small": ParityCase(lambda: instances("maskrcnn_resnet50_fpn", SMALL), SMALL),
     "torchvision ssdlite320": ParityCase(lambda: detect("ssdlite320_mobilenet_v3_large", (320, 320)), (320, 320)),
     "transformers rt_detr_r18": ParityCase(lambda: rt_detr(WIDE), WIDE),
     "smp Unet": ParityCase(lambda: segment("smp", "Unet", ROAD), ROAD),
@@ -176,10 +179,15 @@ def by_fields(found: Answers) -> dict[str, list[np.ndarray]]:
 def speeds(pair: Pair, own: dict[str, Run], images: torch.Tensor, repeats: int, device: str) -> Row:
     """Milliseconds of each, and how many times as fast as the peer ours are; images and answers are in the CPU's memory."""
     runs: dict[str, Callable[[], Any]] = {"peer": lambda: on_cpu(pair.call(images.to(device)))}
-    runs |= {way: lambda run=run: run(images) for way, run in own.items()}  # type: ignore[misc]
+    runs |= {way: lambda run=run: done(pair, run(images)) for way, run in own.items()}  # type: ignore[misc]
     seconds = in_turns(runs, repeats, turn=0.1, pause=0.05, finish=waiting(device))
     faster = {way: seconds["peer"].median / seconds[way].median for way in own}
     return {"milliseconds": milliseconds(seconds), "times": faster}
+
+
+def done(pair: Pair, answers: Answers) -> object:
+    """Our answers as far as the peer's use goes."""
+    return answers if pair.finish is None else pair.finish(answers)
 
 
 def on_cpu(values: Any) -> Any:

@@ -29,7 +29,7 @@ class ParityCase(NamedTuple):
     """A model.
 
     Attributes:
-        task: "classify", "detect" or "segment".
+        task: "classify", "detect", "segment", or "instances", which predicts only.
         library, name: of the peer's builder.
         size: (height, width) of the canvas.
         batch: images of a training step; prediction takes one.
@@ -49,6 +49,9 @@ CASES = {
     "torchvision retinanet_resnet50_fpn": ParityCase(
         "detect", "torchvision", "retinanet_resnet50_fpn", (480, 640), 2, 90
     ),
+    "torchvision maskrcnn_resnet50_fpn": ParityCase(
+        "instances", "torchvision", "maskrcnn_resnet50_fpn", (480, 640), 1, 90
+    ),
     "smp Unet": ParityCase("segment", "smp", "Unet", (384, 512), 2, 21),
 }
 
@@ -59,6 +62,8 @@ def peer_of(case: ParityCase) -> Any:
 
     if case.task == "detect":
         return peers.frozen_retinanet(case.size)
+    if case.task == "instances":
+        return peers.detector(case.name, case.size)
     build = peers.classifier if case.task == "classify" else peers.segmenter
     return build(case.library, case.name)
 
@@ -94,8 +99,12 @@ def predicting(side: str, case: ParityCase, file: Path, device: str, precision: 
         from vertebra.inference.predictor import Predictor
 
         predictor = Predictor(vertebra.load(file), device=device, precision=precision, inplace=True)
+        canvas = images.permute(0, 2, 3, 1).contiguous().numpy()
         for _ in range(STEPS):
-            predictor.run(images.permute(0, 2, 3, 1).contiguous().numpy(), np.array([case.size]))
+            if case.task == "instances":  # with the masks drawn into the image, as the peer's
+                predictor.predict([canvas[0]])
+            else:
+                predictor.run(canvas, np.array([case.size]))
 
 
 def training(side: str, case: ParityCase, file: Path, device: str, precision: str = "32") -> None:
@@ -132,6 +141,11 @@ IN_BF16: dict[str, Work] = {
     "training, ours in bf16": partial(training, precision="bf16-mixed"),
 }
 """The peer's side is in float32 here too."""
+
+
+def kinds_of(case: ParityCase, kinds: Mapping[str, Work]) -> dict[str, Work]:
+    """What is measured of a model."""
+    return {name: work for name, work in kinds.items() if case.task != "instances" or not name.startswith("training")}
 
 
 def kinds_on(device: str) -> dict[str, Work]:
@@ -188,6 +202,8 @@ def compare(
 
 def _column(kind: str) -> Callable[[Row], str]:
     def text(row: Row) -> str:
+        if kind not in row["megabytes"]:
+            return "-"
         own = row["megabytes"][kind]
         return f"{own['peer']:.0f} / {own['ours']:.0f} MB ({row['ours_of_peer'][kind]:.2f})"
 
@@ -218,7 +234,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows, kinds = [], kinds_on(given.device)
     for name in given.only:
         case = CASES[name] if given.batch is None else CASES[name]._replace(batch=given.batch)
-        rows.append(compare(name, case, given.repeats, kinds, device=given.device, threads=given.threads))
+        measured_kinds = kinds_of(case, kinds)
+        rows.append(compare(name, case, given.repeats, measured_kinds, device=given.device, threads=given.threads))
         print(name, {kind: round(value, 2) for kind, value in rows[-1]["ours_of_peer"].items()}, flush=True)
     finish("memory", rows, columns(kinds), given, NOTES)
 

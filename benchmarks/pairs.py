@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 import vertebra
 from benchmarks import peers
 from vertebra.model import VisionModel
-from vertebra.preprocess.image_transform import ResizeSpec
+from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
+from vertebra.tasks.instances.predictions import from_decoded
+from vertebra.tasks.instances.types import InstancePrediction
 from vertebra.weights.importing import assemble
 from vertebra.weights.peers.base import PeerModel
 from vertebra.weights.peers.smp import BUILDERS as SMP
@@ -22,6 +26,7 @@ from vertebra.weights.peers.transformers_rt_detr import rt_detr as rt_detr_in_ou
 
 TORCHVISION = builders()
 CLOSE = 1e-4  # the largest difference in float32, relative to the largest value
+SAME_MASKS = 0.98  # mean intersection over union
 BEST = 20  # boxes of an image that are compared
 Answers = Mapping[str, Any]
 """By branch, decoded outputs with their fields; tensors or arrays."""
@@ -37,6 +42,7 @@ class Pair(NamedTuple):
         differ: from our answers and the peer's to their largest difference, relative to the largest value; None for models of
             different architecture, whose answers have nothing in common.
         limit: the largest difference that is one of rounding.
+        finish: what our answers still need to be what the peer's use gives, timed with them; None for nothing.
     """
 
     peer: nn.Module
@@ -44,6 +50,7 @@ class Pair(NamedTuple):
     ours: VisionModel
     differ: Callable[[Answers, Any], float] | None
     limit: float = CLOSE
+    finish: Callable[[Answers], object] | None = None
 
 
 def in_our_terms(task: str, library: str, name: str, peer: nn.Module, size: tuple[int, int]) -> PeerModel:
@@ -79,6 +86,47 @@ def detect(name: str, size: tuple[int, int]) -> Pair:
     peer = peers.detector(name, size)
     ours, _ = assemble(in_our_terms("detect", "torchvision", name, peer, size))
     return Pair(peer, peers.boxes(peer), ours, by_boxes("detect"))
+
+
+def instances(name: str, size: tuple[int, int]) -> Pair:
+    """A Mask R-CNN of torchvision, whose use ends with masks of the image's size; ours with their run lengths."""
+    peer = peers.detector(name, size)
+    ours, _ = assemble(in_our_terms("instances", "torchvision", name, peer, size))
+    boxes, finish = by_boxes("detect"), partial(pasted, ours, size)
+
+    def differ(answers: Answers, theirs: Any) -> float:
+        for prediction, there in zip(finish(answers), theirs, strict=True):
+            require_equal_masks(
+                prediction[:BEST], there["boxes"].cpu().numpy(), there["masks"][:, 0].cpu().numpy() > 0.5
+            )
+        return boxes(answers, theirs)
+
+    return Pair(peer, peers.boxes(peer), ours, differ, finish=finish)
+
+
+def pasted(model: VisionModel, size: tuple[int, int], answers: Answers) -> list[InstancePrediction]:
+    """The predictions of a batch of full canvases, with masks drawn into the images."""
+    found = answers["instances"]
+    fields = [np.asarray(value) for value in (found if isinstance(found, tuple) else vars(found).values())]
+    transform, labels = ImageTransform(size, size, 1.0, 1.0, 0, 0, size), model.branch("instances").labels
+    return [
+        from_decoded([value[row] for value in fields], transform, labels, threshold=0.0)
+        for row in range(len(fields[0]))
+    ]
+
+
+def require_equal_masks(ours: InstancePrediction, boxes: np.ndarray, masks: np.ndarray) -> None:
+    """Compares masks with those of the peer's nearest boxes; boxes that differ by rounding may differ by a pixel.
+
+    Raises:
+        AssertionError: they differ by more in the mean.
+    """
+    nearest = np.abs(ours.boxes[:, None] - boxes[None]).max(axis=2).argmin(axis=1)
+    overlaps = [
+        (mine & there).sum() / max((mine | there).sum(), 1)
+        for mine, there in zip(ours.masks, masks[nearest], strict=True)
+    ]
+    assert np.mean(overlaps) > SAME_MASKS, f"our masks overlap the peer's by {np.mean(overlaps):.3f} only"
 
 
 def rt_detr(size: tuple[int, int]) -> Pair:

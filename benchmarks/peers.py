@@ -187,7 +187,7 @@ def rt_detr_boxes(peer: nn.Module) -> Call:
 
 def call_of(task: str, peer: nn.Module) -> Call:
     """The use of a model of torchvision, timm or smp."""
-    return boxes(peer) if task == "detect" else probabilities(peer)
+    return boxes(peer) if task in ("detect", "instances") else probabilities(peer)
 
 
 def yolo(name: str) -> nn.Module:

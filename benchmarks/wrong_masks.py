@@ -25,10 +25,10 @@ from PIL import Image
 import vertebra
 from benchmarks.report import Columns, Row, finish, options, set_threads
 from benchmarks.wrong_labels import recall_at
+from vertebra.annotations.connected_components import connected_components
 from vertebra.data.open import open_data
 from vertebra.tasks.box_iou import areas
 from vertebra.tasks.segment.annotation import SegmentAnnotation
-from vertebra.tasks.segment.connected_components import connected_components
 from vertebra.tasks.segment.diagnosis import SegmentDiagnosis
 from vertebra.tasks.segment.types import SegmentPrediction
 

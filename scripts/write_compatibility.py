@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.parts import describe, names
-from vertebra.testing.matrix import REPRESENTATIVES, fit_table, single_decoders
+from vertebra.testing.matrix import REPRESENTATIVES, fit_table
 
 DATA = Path(__file__).parents[1] / "docs" / "compatibility.json"
 INTRODUCTION = """# Which part goes on which
@@ -23,7 +23,7 @@ trains each that fits for one step; do not edit. One backbone stands for its kin
 
 A cell holds how many of the {encoders} choices of encoder ({names}) fit between the backbone and neck on the left and the
 decoder above: `all`, a number, or `-` for none; it is empty where the part is newer than the table. What does not fit is refused
-when the model is built, with what would fit.
+when the model is built, with what would fit. A decoder that reads boxes stands on the same neck and encoder as a detector, `fcos`.
 """
 Found = dict[str, Any]
 """``encoders``: the choices; ``fits``: by backbone, neck and decoder, how many of them fit; ``refused``: why, and how often."""
@@ -51,7 +51,7 @@ def document(found: Found) -> str:
     )
     head = {"count": len(counts) * len(choices), "fitting": sum(counts), "encoders": len(choices)}
     lines = [INTRODUCTION.format(**head, names=", ".join(choices))]
-    for task in dict.fromkeys(describe("decoder", name).task for name in single_decoders()):
+    for task in dict.fromkeys(describe("decoder", name).task for name in names("decoder")):
         lines += [f"## {task}", "", *table(found, str(task)), ""]
     refusals = [f"| {count} | {reason} |" for reason, count in found["refused"].items()]
     return "\n".join([*lines, "## What is refused", "", "| refused | because |", "|---|---|", *refusals]) + "\n"
@@ -59,7 +59,7 @@ def document(found: Found) -> str:
 
 def table(found: Found, task: str) -> list[str]:
     """How many choices of encoder fit, for the decoders of one task."""
-    decoders = [name for name in single_decoders() if describe("decoder", name).task == task]
+    decoders = [name for name in names("decoder") if describe("decoder", name).task == task]
     choices = len(found["encoders"])
     words = {None: "", 0: "-", choices: "all"}
     lines = ["| backbone | neck | " + " | ".join(f"`{name}`" for name in decoders) + " |"]

@@ -35,8 +35,7 @@ from tests.export_matrix import (
     usual,
 )
 from vertebra.errors import IncompatiblePartsError
-from vertebra.parts import describe
-from vertebra.testing.matrix import single_decoders
+from vertebra.parts import describe, names
 
 Found = Mapping[str, Mapping[str, Sequence[str]]]
 """By backbone (or "") and decoder (or the name of a model with several branches) what came of the export, and why."""
@@ -52,6 +51,8 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 `free`: one file for canvases of any size. `fixed`: the file takes the model's own canvas, and any batch size. `x`: the parts do
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
 with its preprocessing inside. {count}
+
+A decoder that reads boxes stands on the same neck as a small detector, `fcos`, whose outputs are compared, too.
 
 Weights are random; where rounding alone decides what a model with them says, others are drawn.
 
@@ -114,7 +115,7 @@ def document(found: Found, versions: Mapping[str, str]) -> str:
         if count == every
         else f"{count} of {every} were tried; those of empty cells were not yet.",
     )
-    lines = [head, *table(found, EXPORTED, single_decoders()), "", *table(found, SLOW, ONE_OF_EACH)]
+    lines = [head, *table(found, EXPORTED, names("decoder")), "", *table(found, SLOW, ONE_OF_EACH)]
     lines += ["", "| several branches | |", "|---|---|"]
     lines += [f"| {name} | {MARKS[kind]} |" for name, (kind, _) in found.get("", {}).items()]
     reasons: dict[tuple[str, str], list[str]] = {}

@@ -19,7 +19,8 @@ from vertebra.export.export_model import export_model
 from vertebra.export.options import Canvas
 from vertebra.export.parity import UNTRAINED_HINT
 from vertebra.model import VisionModel
-from vertebra.testing.matrix import Combination, single_decoders
+from vertebra.parts import names
+from vertebra.testing.matrix import Combination, boxes_from
 from vertebra.testing.synthetic import fake_fields
 
 # one small model of each kind of body, on which every decoder is exported
@@ -52,7 +53,9 @@ USUAL: Mapping[str, tuple[str | None, str | None]] = MappingProxyType(
         "fpn": ("fpn", None),
         "retinanet": ("fpn", None),
         "faster_rcnn": ("fpn", None),
+        "condinst": ("fpn", None),
         "mask_rcnn": ("fpn", None),
+        "roi_head": ("fpn", None),
         "fcos": ("bifpn", None),
         "rotated_fcos": ("fpn", None),
         "rotated_retinanet": ("fpn", None),
@@ -143,6 +146,7 @@ def _single(combination: Combination, seed: int) -> VisionModel:
         neck=combination.neck,
         encoder=combination.encoder,
         decoder=combination.decoder,
+        boxes_from=boxes_from(combination.decoder),
         classes=CLASSES,
         labels=fake_fields(task_of_decoder(combination.decoder)),
         image_size=CANVAS,
@@ -171,7 +175,7 @@ def multi_branch(name: str, seed: int = 0) -> VisionModel:
 def pairs() -> list[tuple[str, str]]:
     """All pairs of a backbone and a decoder that `outcome` is published for: one decoder of each task on every backbone first."""
     first = list(product((*EXPORTED, *SLOW), ONE_OF_EACH))
-    return [*first, *(pair for pair in product(EXPORTED, single_decoders()) if pair not in first)]
+    return [*first, *(pair for pair in product(EXPORTED, names("decoder")) if pair not in first)]
 
 
 def outcome(build: Callable[[int], VisionModel], folder: Path, canvas: Canvas = "auto") -> Outcome:

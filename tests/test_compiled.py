@@ -17,13 +17,13 @@ import vertebra
 from tests.daily_sample import daily_sample
 from tests.export_matrix import MULTI_BRANCH, multi_branch
 from vertebra.model import VisionModel
-from vertebra.parts import find
-from vertebra.testing.matrix import single_decoders
+from vertebra.parts import find, names
+from vertebra.testing.matrix import boxes_from
 from vertebra.testing.synthetic import fake_fields, fake_targets
 
 EACH_DAY, DEEPLY_EACH_DAY = 5, 1
-DECODERS = daily_sample(single_decoders(), EACH_DAY)
-DEEPLY = daily_sample(single_decoders(), DEEPLY_EACH_DAY)
+DECODERS = daily_sample(names("decoder"), EACH_DAY)
+DEEPLY = daily_sample(names("decoder"), DEEPLY_EACH_DAY)
 BATCHES = (((64, 96), 2), ((96, 64), 3))  # canvas and images: as it was built, and turned, with one more
 
 
@@ -31,6 +31,7 @@ def single(decoder: str) -> VisionModel:
     return vertebra.create_model(
         "resnet10t",
         decoder=decoder,
+        boxes_from=boxes_from(decoder),
         classes=["a", "b", "c"],
         image_size=BATCHES[0][0],
         labels=fake_fields(find("decoder", decoder).task),

@@ -10,7 +10,7 @@ import pytest
 from tests.daily_sample import SEED, daily_sample
 from tests.export_matrix import EXPORTED, MULTI_BRANCH, multi_branch, outcome, pairs, usual
 from vertebra.errors import IncompatiblePartsError
-from vertebra.testing.matrix import single_decoders
+from vertebra.parts import names
 
 PAGE = Path(__file__).parents[1] / "docs" / "export_matrix.md"
 EACH_DAY = 2
@@ -36,7 +36,7 @@ def published() -> dict[tuple[str, str], str]:
 
 def test_the_page_marks_decoders_on_eight_backbones() -> None:
     assert set(published()) <= set(pairs()) and len({backbone for backbone, _ in published()}) >= len(EXPORTED) >= 8
-    assert {decoder for _, decoder in pairs()} == set(single_decoders())
+    assert {decoder for _, decoder in pairs()} == set(names("decoder"))
     marks = list(published().values())
     assert set(marks) <= set(MARKS.values()) and marks.count("free") > len(marks) / 2
 

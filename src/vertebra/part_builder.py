@@ -59,8 +59,8 @@ def build_parts(
         return _assemble(replace(state, keep_levels={}), config, tasks)
     with torch.device("meta"):
         shared, branches = _assemble(replace(state), config, tasks)
-    neck_alone = config.shared.neck is not None and config.shared.encoder is None
-    keep_levels = required_levels(shared, "shared.neck" if neck_alone else None, branches)
+    kinds = [kind for kind in ("neck", "encoder") if getattr(config.shared, kind) is not None]
+    keep_levels = required_levels(dict(zip(kinds, shared, strict=True)), branches)
     return _assemble(replace(state, keep_levels=keep_levels), config, tasks)
 
 

@@ -20,14 +20,11 @@ def takes_levels(part: Callable[..., Any]) -> bool:
         return False
 
 
-def required_levels(
-    shared: Sequence[nn.Module], shared_path: str | None, branches: Mapping[str, Branch]
-) -> dict[str, list[int]]:
+def required_levels(shared: Mapping[str, nn.Module], branches: Mapping[str, Branch]) -> dict[str, list[int]]:
     """The levels of each neck and encoder that later parts read, by path, without parts of which all levels may be read.
 
     Args:
-        shared: the shared parts.
-        shared_path: the path of the shared neck if there is no shared encoder; else None.
+        shared: the shared parts by kind, "neck" and "encoder".
         branches: by name.
     """
     required: dict[str, list[int]] = {}
@@ -40,10 +37,12 @@ def required_levels(
         through = None if branch.neck is None else _through_encoder(branch.neck, branch.encoder, levels)
         if through is not None:
             required[f"branches.{name}.neck"] = through
-    if shared_path is not None and len(shared) == 1:
-        read = _read_by_all(list(branches.values()))
-        if read:
-            required[shared_path] = sorted(read)
+    read = _read_by_all(list(branches.values()))
+    if read and "encoder" in shared:
+        required["shared.encoder"] = sorted(read)
+    if read and "neck" in shared:
+        through = _through_encoder(shared["neck"], shared.get("encoder"), read)
+        required |= {} if through is None else {"shared.neck": through}
     return required
 
 

@@ -192,6 +192,25 @@ def test_masks_of_exclusive_classes(coco: Make) -> None:
     assert np.unique(mixed.mask).tolist() == [4], "the cow is no longer annotated, and the dog is on the other half"
 
 
+def test_masks_of_objects(coco: Make) -> None:
+    root = lvis(coco, {"neg_category_ids": [7], "not_exhaustive_category_ids": [3]}, {}, boxes=OUTLINES)
+    index = open_data(root, "instances", "train")
+    assert scopes(index, "instances") == [[1, 0, 0], None]
+    data, labels = get_task("instances").data, index.labels["instances"]
+    assert data.partly_annotated(index.columns["instances"]).tolist() == [True, False]
+    first, second = (index.columns["instances"].get(row, SIZE) for row in (0, 1))
+    mixing = get_task("instances").mixing
+    assert mixing is not None
+    tiles = [MosaicTile(first, 0, 0, SIZE), MosaicTile(second, 24, 0, SIZE)]
+    for mixed in (
+        mixing.mosaic(tiles, (48, 32), labels),
+        mixing.cutmix(second, first, Rectangle(0, 0, 4, 4), 0.5, labels),
+        mixing.copy_paste(second, first, np.random.default_rng(0), labels)[1],
+    ):
+        assert mixed.exhaustive is not None and mixed.exhaustive.tolist() == [True, False, False]
+    assert scopes(open_data(root, "instances", "train", annotated=["cat"]), "instances") == [[0, 0, 0], [0, 1, 0]]
+
+
 def test_mask_files(masks: Make) -> None:
     """Pixels of other classes are of no annotated class; ignored ones stay ignored."""
     values = np.array([[0, 1, 2, 255]], dtype=np.uint8).repeat(4, axis=0)

@@ -25,6 +25,12 @@ def model() -> VisionModel:
     branches = {
         "boxes": {"neck": "fpn", "decoder": "retinanet", "classes": ["dog", "cat"]},
         "regions": {"decoder": "upsample", "classes": ["dog", "cat"]},
+        "masks": {
+            "decoder": {"name": "mask_rcnn", "convs": 1, "region_size": 7},
+            "boxes_from": "boxes",
+            "classes": ["cat"],
+        },
+        "color": {"task": "classify", "boxes_from": "boxes", "classes": ["red", "blue"]},
     }
     return vertebra.create_model("test_resnet", branches=branches, image_size=(64, 96), resize="letterbox").eval()
 
@@ -49,6 +55,10 @@ def test_the_same_predictions(name: str, model: VisionModel, pictures: list[np.n
         np.testing.assert_allclose(ours["boxes"].scores, theirs["boxes"].scores, atol=1e-5)
         np.testing.assert_allclose(ours["boxes"].boxes, theirs["boxes"].boxes, atol=1e-2)
         assert (ours["regions"].mask == theirs["regions"].mask).mean() > 0.999
+        np.testing.assert_allclose(ours["color"].probabilities, theirs["color"].probabilities, atol=1e-5)
+        np.testing.assert_allclose(ours["masks"].scores, theirs["masks"].scores, atol=1e-5)
+        areas = ([region.area for region in each["masks"].rles] for each in (ours, theirs))
+        np.testing.assert_allclose(*areas, atol=3)
     with pytest.raises(RunError, match="nothing is overwritten"):
         export_model(model, tmp_path / name)
 

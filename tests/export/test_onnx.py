@@ -11,19 +11,20 @@ from tests.daily_sample import daily_sample
 from vertebra import create_model
 from vertebra.export.parity import reorder_ties
 from vertebra.export.torch_export import canvas_of_example
-from vertebra.parts import find
+from vertebra.parts import find, names
 from vertebra.testing import check_export
-from vertebra.testing.matrix import single_decoders
+from vertebra.testing.matrix import boxes_from
 from vertebra.testing.synthetic import fake_fields
 
 EACH_DAY = 5
 
 
-@pytest.mark.parametrize("decoder", daily_sample(single_decoders(), EACH_DAY))
+@pytest.mark.parametrize("decoder", daily_sample(names("decoder"), EACH_DAY))
 def test_every_decoder_exports(decoder: str, tmp_path: Path) -> None:
     model = create_model(
         "resnet10t",
         decoder=decoder,
+        boxes_from=boxes_from(decoder),
         classes=["a", "b", "c"],
         image_size=(64, 96),
         labels=fake_fields(find("decoder", decoder).task),

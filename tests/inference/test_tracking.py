@@ -135,7 +135,7 @@ def test_what_has_no_tracks_is_refused(frames: Path, tmp_path: Path) -> None:
             call()
     with pytest.raises(
         ConfigError,
-        match=r"tracks are for branches of task detect or keypoints.*none \(bright: classify, paint: segment\)",
+        match=r"tracks are for branches of task detect or instances or keypoints.*none \(bright: classify, paint: segment\)",
     ):
         Painted(SIZE, ("bright", "paint"), track=True)
     with pytest.raises(UnknownName, match="unknown tracker 'sort'"):

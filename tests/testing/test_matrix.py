@@ -16,7 +16,7 @@ import torch
 from tests.daily_sample import SEED, WHOLE
 from vertebra.errors import IncompatiblePartsError
 from vertebra.parts import names
-from vertebra.testing.matrix import REPRESENTATIVES, Combination, assemble, combinations, fit_table, single_decoders
+from vertebra.testing.matrix import REPRESENTATIVES, Combination, assemble, combinations, fit_table
 from vertebra.testing.synthetic import fake_targets
 
 SIZES = ((64, 64), (97, 65))
@@ -33,7 +33,7 @@ def sample(seed: int, backbones: Sequence[str] = REPRESENTATIVES) -> list[Combin
     def some(parts: list[str]) -> str | None:
         return draw.choice(parts) if draw.random() < 0.5 else None
 
-    decoders = single_decoders()
+    decoders = names("decoder")
     pairs = [(backbone, name) for backbone in backbones for name in draw.sample(decoders, (len(decoders) + 1) // 2)]
     return sorted((Combination(backbone, some(necks), some(encoders), decoder) for backbone, decoder in pairs), key=str)
 
@@ -84,7 +84,7 @@ def test_every_combination_learns_or_names_the_cure(name: str) -> None:
 def test_a_sample_is_the_same_for_the_same_seed_and_has_every_decoder() -> None:
     first, again, other = sample(1), sample(1), sample(2)
     assert first == again != other
-    assert {row.decoder for row in first} == set(single_decoders())
+    assert {row.decoder for row in first} == set(names("decoder"))
     assert {row.backbone for row in first} == set(REPRESENTATIVES)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,14 @@ import pytest
 
 import vertebra
 from tests.tracking.drawn_tracks import crossing_tracks, detect
+from vertebra.annotations.run_lengths import Region
 from vertebra.errors import ConfigError, DataError, UnknownName
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.classify.types import ClassifyPrediction
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.types import DetectPrediction
+from vertebra.tasks.instances.labels import InstanceLabels
+from vertebra.tasks.instances.types import InstancePrediction, region_array
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.keypoints.types import KeypointPrediction
 from vertebra.tracking.bytetrack import ByteTrack
@@ -145,20 +149,26 @@ def test_ocsort_prefers_the_direction_of_motion() -> None:
         assert tracker.update_boxes(pair, [0.9, 0.9]).tolist() == expected
 
 
-def predictions() -> list[DetectPrediction | KeypointPrediction]:
+Tracked = DetectPrediction | KeypointPrediction | InstancePrediction
+TASKS = ("detect", "keypoints", "instances")
+
+
+def predictions() -> list[Tracked]:
     boxes = np.stack([BOX, BOX + 200, BOX + 400]).astype(np.float32)
     scores, ids = np.array([0.9, 0.8, 0.3], np.float32), np.array([0, 1, 0])
     labels = KeypointLabels(("a", "b"), ("nose", "tail"), ((0, 1),))
     points = boxes.reshape(3, 2, 2)
     image = np.zeros((700, 700, 3), np.uint8)
+    rles = [Region.of_box(box, (700, 700)) for box in boxes]
     return [
         DetectPrediction(boxes, scores, ids, DetectLabels(("a", "b")), image, draw_threshold=0.5),
         KeypointPrediction(points, scores[:, None].repeat(2, 1), boxes, scores, ids, labels, image),
+        InstancePrediction(region_array(rles), boxes, scores, ids, (700, 700), InstanceLabels(("a", "b")), image),
     ]
 
 
-@pytest.mark.parametrize("prediction", predictions(), ids=["detect", "keypoints"])
-def test_predictions_keep_their_ids(prediction: DetectPrediction | KeypointPrediction) -> None:
+@pytest.mark.parametrize("prediction", predictions(), ids=TASKS)
+def test_predictions_keep_their_ids(prediction: Tracked) -> None:
     assert prediction.track_ids is None and "track_id" not in prediction.to_dict()["objects"][0]
     tracked = vertebra.Tracker().update(prediction)
     assert type(tracked) is type(prediction) and len(tracked) == 2 and tracked.track_ids is not None
@@ -169,13 +179,11 @@ def test_predictions_keep_their_ids(prediction: DetectPrediction | KeypointPredi
     assert [entry["track_id"] for entry in tracked.to_dict()["objects"]] == [1, 2]
     assert tracked.filter(min_score=0.95).track_ids.tolist() == []  # type: ignore[union-attr]
     with pytest.raises(ValueError, match=r"track ids must be \(2,\)"):
-        type(tracked)(**{**vars(tracked), "track_ids": np.array([1])})
+        replace(tracked, track_ids=np.array([1]))
 
 
-@pytest.mark.parametrize("prediction", predictions(), ids=["detect", "keypoints"])
-def test_supervision_gets_the_ids(
-    prediction: DetectPrediction | KeypointPrediction, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("prediction", predictions(), ids=TASKS)
+def test_supervision_gets_the_ids(prediction: Tracked, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
     def fields(xyxy: Any = None, keypoint_confidence: Any = None, **more: Any) -> dict[str, Any]:
@@ -183,15 +191,13 @@ def test_supervision_gets_the_ids(
 
     monkeypatch.setitem(sys.modules, "supervision", SimpleNamespace(Detections=fields, KeyPoints=fields))
     untracked, tracked = prediction.to_supervision(), vertebra.Tracker().update(prediction).to_supervision()
-    ids = tracked["tracker_id"] if prediction.task == "detect" else tracked["data"]["tracker_id"]
+    ids = tracked["data"]["tracker_id"] if prediction.task == "keypoints" else tracked["tracker_id"]
     assert ids.tolist() == [1, 2]
     assert untracked.get("tracker_id") is None and "tracker_id" not in untracked["data"]
 
 
-@pytest.mark.parametrize("prediction", predictions(), ids=["detect", "keypoints"])
-def test_pictures_have_a_color_for_each_track(prediction: DetectPrediction | KeypointPrediction) -> None:
-    from dataclasses import replace
-
+@pytest.mark.parametrize("prediction", predictions(), ids=TASKS)
+def test_pictures_have_a_color_for_each_track(prediction: Tracked) -> None:
     from vertebra.tasks.palette import color
 
     tracked = replace(prediction[2], track_ids=np.array([41]))

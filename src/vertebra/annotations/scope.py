@@ -141,6 +141,19 @@ def intersected(scopes: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return annotated
 
 
+def packed(scopes: Sequence[np.ndarray | None], class_count: int) -> np.ndarray:
+    """(images, class_count / 8) uint8, a bit for each exhaustively annotated class; each scope is (K,) bool, or None for all."""
+    whole = np.ones(class_count, dtype=bool)
+    rows = [whole if scope is None else scope for scope in scopes]
+    return np.packbits(np.array(rows, dtype=bool).reshape(-1, class_count), axis=1)
+
+
+def unpacked(bits: np.ndarray, class_count: int) -> np.ndarray | None:
+    """(images, class_count) bool from `packed`; None if all classes are annotated in all images."""
+    exhaustive = np.unpackbits(bits, axis=1, count=class_count).astype(bool)
+    return None if exhaustive.all() else exhaustive
+
+
 def relabeled(exhaustive: np.ndarray | None, ids: np.ndarray, class_count: int) -> np.ndarray | None:
     """The exhaustively annotated classes of an image in the class ids of a branch. A class of the branch is among them if the data
     set has it, and all of its classes that become it are.

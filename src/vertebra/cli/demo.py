@@ -11,7 +11,7 @@ def demo(
     out: str = typer.Option("runs/demo", help="The folder to create; a number is added if it exists."),
     seed: int = typer.Option(0, help="Seed of the scenes and the training."),
 ) -> None:
-    """Draw synthetic scenes, train one backbone with three branches on them, and show its predictions."""
+    """Draw synthetic scenes, train one backbone with five branches on them, and show its predictions."""
     from vertebra.demo.run import run_demo
 
     run_demo(Path(out), seed=seed)

@@ -1,4 +1,4 @@
-"""``vertebra demo``: from synthetic scenes to a trained model with three branches and a page with its results."""
+"""``vertebra demo``: from synthetic scenes to a trained model with five branches and a page with its results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.files import BACKGROUND, SceneCounts, write_scenes
-from vertebra.demo.timing import Timing, one_pass_beside_several
+from vertebra.demo.scenes import COLORS
+from vertebra.demo.timing import Timing, needed_branches, one_pass_beside_several
 from vertebra.export.evaluate import evaluate
 from vertebra.inference.predictor import Predictor
 from vertebra.inference.results import Result
@@ -27,24 +28,34 @@ from vertebra.training.metrics_table import METRICS, read_table
 from vertebra.training.run import train_raw
 from vertebra.weights.model_file import load
 
-SHOWN = ("animal/accuracy", "boxes/map_50", "regions/mean_iou")
+SHOWN = ("animal/accuracy", "boxes/map_50", "masks/map_50", "color/accuracy", "regions/mean_iou")
+COUNTS = SceneCounts(boxes=0, objects=480)
 MEANING = {
     "animal/accuracy": "the scene's main animal is classified correctly",
     "boxes/map_50": "mean average precision of boxes at IoU 0.5",
-    "regions/mean_iou": "mean intersection over union of the masks",
+    "masks/map_50": "mean average precision of the objects' masks at IoU 0.5",
+    "color/accuracy": "the color of an object is right, of six",
+    "regions/mean_iou": "mean intersection over union of the regions",
 }
 
 
 def demo_config(root: Path, seed: int, epochs: int) -> dict[str, Any]:
-    """The config of the demo's run: one backbone, three branches, three data sets labeled for one branch each."""
-    sources = {"animal": "animals", "boxes": "boxes", "regions": "regions"}
+    """The config of the demo's run: one backbone, five branches, three data sets labeled for some of the branches each."""
+    sources = {"animals": ["animal"], "objects": ["boxes", "masks", "color"], "regions": ["regions"]}
     return {
-        "data": {"train": [{"path": str(root / folder), "branches": [name]} for name, folder in sources.items()]},
+        "data": {"train": [{"path": str(root / folder), "branches": names} for folder, names in sources.items()]},
         "model": {
             "backbone": "test_resnet",  # timm's smallest ResNet: it trains from scratch within the demo's few minutes
             "branches": {
                 "animal": {"decoder": "linear", "classes": list(ANIMALS)},
                 "boxes": {"neck": "fpn", "decoder": "fcos", "classes": list(ANIMALS)},
+                "masks": {
+                    "neck": {"name": "fpn", "channels": 32},
+                    "decoder": {"name": "mask_rcnn", "convs": 2, "norm": "batch"},
+                    "boxes_from": "boxes",
+                    "classes": list(ANIMALS),
+                },
+                "color": {"decoder": "roi_head", "boxes_from": "boxes", "classes": list(COLORS)},
                 "regions": {"neck": "fpn", "decoder": "unet", "classes": [BACKGROUND, *ANIMALS]},
             },
         },
@@ -75,7 +86,7 @@ def run_demo(
     started = time.perf_counter()
     folder = free_folder(out)
     scenes = folder / "scenes"
-    counts = counts or SceneCounts()
+    counts = counts or COUNTS
     _log(f"drawing scenes into {scenes}")
     write_scenes(scenes, counts, seed)
     run = train_raw(demo_config(scenes, seed, epochs), out=folder / "run").folder
@@ -128,8 +139,11 @@ def _write_index(
     rows = read_table(folder / "run" / METRICS)
     table_rows = [(name, scores[name], MEANING[name]) for name in SHOWN]
     times = [
-        (f"one model with {len(timing.single)} branches", timing.together),
-        *((f"model with branch {name} alone", value) for name, value in timing.single.items()),
+        (f"one model with {len(model.branches)} branches", timing.together),
+        *(
+            (f"model with {' and '.join(needed_branches(model, name))} alone", value)
+            for name, value in timing.single.items()
+        ),
         ("the single models, one after the other", sum(timing.single.values())),
     ]
     sections = [
@@ -138,7 +152,8 @@ def _write_index(
             [
                 paragraph(
                     f"Measured on {counts.test} held-out scenes that are labeled for everything. In training, {counts.classes} "
-                    f"scenes had only their class, {counts.boxes} only boxes, {counts.masks} only masks."
+                    f"scenes had only their class, {counts.objects} only boxes, masks and colors of objects, {counts.masks} only "
+                    "regions."
                 ),
                 table(["metric", "value", "meaning"], table_rows, label="results"),
             ],
@@ -146,11 +161,11 @@ def _write_index(
         Section("Predictions", [gallery(pictures)]),
         Section("Architecture", [drawing(model_summary_svg(summarize_model(model)))]),
         Section(
-            "One pass instead of three",
+            "One pass instead of several",
             [
                 paragraph(
-                    f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as three models in a row "
-                    f"(median of {timing.repeats} passes, {torch.get_num_threads()} threads)."
+                    f"The backbone runs once for all branches: {timing.ratio:.2f} times as fast as {len(timing.single)} models "
+                    f"in a row (median of {timing.repeats} passes, {torch.get_num_threads()} threads)."
                 ),
                 table(["model", "milliseconds for one image"], times, label="times"),
             ],
@@ -158,7 +173,7 @@ def _write_index(
         Section("Losses", [charts_html(line_chart(chart) for chart in loss_charts(rows, model.branches))]),
     ]
     write_page(
-        folder / "index.html", "One backbone, three tasks", f"Drawn, trained, measured and shown in {seconds:.0f} seconds.",
+        folder / "index.html", "One backbone, five branches", f"Drawn, trained, measured and shown in {seconds:.0f} seconds.",
         sections,
     )  # fmt: skip
 

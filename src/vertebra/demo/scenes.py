@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from colorsys import rgb_to_hsv
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from vertebra.demo.animals import ANIMALS, DRAWERS, ellipse
 
+COLORS = ("red", "yellow", "green", "turquoise", "blue", "purple")  # at equal steps of hue
+MIN_SATURATION, MAX_DISTANCE = 0.2, 0.4  # of a color that has a name; the distance in steps of hue
 SUPERSAMPLING = 2  # scenes are drawn this much larger and then downscaled, which smooths their edges
 
 
@@ -49,6 +52,8 @@ class Scene:
         labels: (M,) indices into `ANIMALS`.
         mask: (H, W) uint8: 0 ground, 1 and up the animals in the order of `ANIMALS`.
         numbers: (H, W) uint8: 0 ground, 1 and up the scene's animals in the order of ``boxes``.
+        colors: of `COLORS`, the color of each animal as it is painted, without light and shadow; "" for one that is gray, or
+            between two of them.
     """
 
     image: np.ndarray
@@ -57,6 +62,7 @@ class Scene:
     labels: np.ndarray
     mask: np.ndarray
     numbers: np.ndarray
+    colors: tuple[str, ...]
 
 
 def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle | None = None) -> Scene:
@@ -73,11 +79,25 @@ def draw_scene(seed: int | list[int], main: int | None = None, style: SceneStyle
     _clutter(draw, picture, style, ground_color)
     ids = Image.new("L", picture.size)
     cast = _cast(draw, style, main)
+    colors = []
     for number, actor in enumerate(cast, start=1):
-        _draw_actor(draw, picture, ids, number, actor, _color(draw, ground_color, style.contrast))
+        paint = _color(draw, ground_color, style.contrast)
+        colors.append(color_name(paint))
+        _draw_actor(draw, picture, ids, number, actor, paint)
     image = _light(draw, np.asarray(picture.resize(style.size[::-1], Image.Resampling.BOX), dtype=np.float32), style)
     numbers = np.asarray(ids.resize(style.size[::-1], Image.Resampling.NEAREST))
-    return Scene(image, ANIMALS[cast[-1].animal], *_labels(numbers, [actor.animal for actor in cast]))
+    boxes, labels, mask, shown, kept = _labels(numbers, [actor.animal for actor in cast])
+    return Scene(image, ANIMALS[cast[-1].animal], boxes, labels, mask, shown, tuple(colors[row] for row in kept))
+
+
+def color_name(color: np.ndarray) -> str:
+    """The nearest of `COLORS` to (red, green, blue) in 0..255; "" for a color that is gray, or near the middle of two."""
+    hue, saturation, _ = rgb_to_hsv(*(color / 255).tolist())
+    position = hue * len(COLORS)
+    nearest = round(position)
+    if saturation < MIN_SATURATION or abs(position - nearest) > MAX_DISTANCE:
+        return ""
+    return COLORS[nearest % len(COLORS)]
 
 
 @dataclass(frozen=True)
@@ -179,9 +199,12 @@ def _light(draw: np.random.Generator, values: np.ndarray, style: SceneStyle) -> 
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes, labels, mask and numbers of the visible parts; animals that are nearly hidden are left out."""
-    boxes, labels = [], []
+def _labels(
+    numbers: np.ndarray, animals: list[int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    """Boxes, labels, mask and numbers of the visible parts, and the indices of their animals; animals that are nearly hidden are
+    left out."""
+    boxes, labels, kept = [], [], []
     mask, shown = np.zeros(numbers.shape, dtype=np.uint8), np.zeros(numbers.shape, dtype=np.uint8)
     for number, animal in enumerate(animals, start=1):
         rows, columns = np.nonzero(numbers == number)
@@ -189,6 +212,7 @@ def _labels(numbers: np.ndarray, animals: list[int]) -> tuple[np.ndarray, np.nda
             continue
         boxes.append((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
         labels.append(animal)
+        kept.append(number - 1)
         mask[numbers == number] = animal + 1
         shown[numbers == number] = len(labels)
-    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(labels, dtype=np.int64), mask, shown
+    return np.array(boxes, dtype=np.float32).reshape(-1, 4), np.array(labels, dtype=np.int64), mask, shown, kept

@@ -1,4 +1,4 @@
-"""Times one pass of a model with several branches against one model for each branch."""
+"""Times one pass of a model with several branches against one model for each result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Timing:
 
     Attributes:
         together: one pass of all branches.
-        single: one pass of a model with this branch alone.
+        single: one pass of a model with this branch alone, and with the branch whose boxes it reads; not of a branch whose boxes
+            another one reads, since the model of that one has them.
         repeats: number of timed passes.
     """
 
@@ -35,10 +36,16 @@ class Timing:
         return sum(self.single.values()) / self.together
 
 
+def needed_branches(model: VisionModel, name: str) -> list[str]:
+    """The names of a branch and of the one whose boxes it reads, if there is one."""
+    source = model.branch(name).boxes_from
+    return [name] if source is None else [source, name]
+
+
 def single_model(model: VisionModel, name: str) -> VisionModel:
-    """A model with one of the branches alone, built from the config; its weights do not affect the time."""
+    """A model with `needed_branches` alone, built from the config; its weights do not affect the time."""
     config: dict[str, Any] = dict(model.config or {})
-    config["branches"] = {name: config["branches"][name]}
+    config["branches"] = {needed: config["branches"][needed] for needed in needed_branches(model, name)}
     return build(
         model_config(config), image_size=model.resize_spec.size, resize=model.resize_spec.mode, pretrained=False
     ).eval()
@@ -50,7 +57,8 @@ def one_pass_beside_several(model: VisionModel, repeats: int = 20) -> Timing:
     images = torch.zeros(1, model.backbone.in_channels, *model.resize_spec.size, dtype=torch.uint8)  # type: ignore[call-overload]
     sizes = torch.tensor([model.resize_spec.size])
     runs: dict[str, Callable[[], object]] = {"": lambda: model(images, sizes)}
-    for name in model.branches:
+    read = {model.branch(name).boxes_from for name in model.branches}
+    for name in (name for name in model.branches if name not in read):
         alone = single_model(model, name)
         runs[name] = lambda alone=alone: alone(images, sizes)  # type: ignore[misc]
     times: dict[str, list[float]] = {name: [] for name in runs}

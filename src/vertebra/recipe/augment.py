@@ -47,7 +47,8 @@ class Augment:
         mixup_boxes_alpha: the same for images with boxes; all boxes of both images count, so it is large: the weight is near 0.5.
         cutmix: probability of a rectangle of another image, for images that have a class, boxes or masks.
         cutmix_alpha: of the Beta distribution of the share of the first image.
-        copy_paste: probability of objects of another image being pasted, for images that have only masks.
+        copy_paste: probability of objects of another image being pasted, for images that have only masks, or masks of objects with
+            their boxes and attributes.
     """
 
     horizontal_flip: float = 0.5

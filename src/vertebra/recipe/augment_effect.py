@@ -25,7 +25,7 @@ MIXABLE = {
     "mosaic": "images with boxes, masks or points and no class",
     "mixup": "images with a class or boxes, and neither masks nor points",
     "cutmix": "images with a class, boxes or masks, and no points",
-    "copy_paste": "images that have only masks",
+    "copy_paste": "images that have only masks, or masks of objects with their boxes",
 }
 
 

@@ -32,15 +32,33 @@ class Rectangle(NamedTuple):
     bottom: int
 
 
+class Paste(NamedTuple):
+    """What copy-paste does to the canvas and to the objects of the annotation that chose what is pasted.
+
+    Attributes:
+        region: (height, width) bool, the pixels that are copied from the second image.
+        before: (M, 4) xyxy, the boxes of the objects of the first image.
+        after: (M, 4), the boxes around what remains of them; nan for those of which too little does.
+        pasted: (P, 4), the boxes of the pasted objects.
+    """
+
+    region: np.ndarray
+    before: np.ndarray = np.zeros((0, 4))
+    after: np.ndarray = np.zeros((0, 4))
+    pasted: np.ndarray = np.zeros((0, 4))
+
+
 class Mixing:
     """Operations on the annotations of several images on the canvas, in canvas pixels; numpy only.
 
     Attributes:
         operations: the options of `vertebra.recipe.augment.Augment` that the task supports, of "mosaic", "mixup", "cutmix"
             and "copy_paste"; the method of the same name is called only then.
+        follows_paste: whether the annotation can follow the objects that another annotation of the image pastes, by `follow_paste`.
     """
 
     operations: frozenset[str] = frozenset()
+    follows_paste: bool = False
 
     def mosaic(self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: Any) -> Any:
         """The annotation of tiles side by side on a canvas of (height, width)."""
@@ -61,7 +79,7 @@ class Mixing:
         """
         raise NotImplementedError(f"{type(self).__name__} does not support cutmix")
 
-    def copy_paste(self, first: Any, second: Any, draw: np.random.Generator, labels: Any) -> tuple[np.ndarray, Any]:
+    def copy_paste(self, first: Any, second: Any, draw: np.random.Generator, labels: Any) -> tuple[Paste, Any]:
         """Pastes objects of the second image into the first one.
 
         Args:
@@ -70,6 +88,16 @@ class Mixing:
             labels: the task's labels.
 
         Returns:
-            (height, width) bool of the canvas, the pixels that are copied; and the annotation.
+            What is pasted, and the annotation.
         """
         raise NotImplementedError(f"{type(self).__name__} does not support copy_paste")
+
+    def follow_paste(self, first: Any, second: Any, paste: Paste, labels: Any) -> Any:
+        """The annotation of the first image with the objects of the second one that another annotation of both pastes.
+
+        Args:
+            first, second: the annotations.
+            paste: what is pasted.
+            labels: the task's labels.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not follow pasted objects")

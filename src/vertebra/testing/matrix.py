@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -29,6 +30,11 @@ REPRESENTATIVES = (
     "test_vit",
 )
 
+# the detector under decoders that read boxes: small, as many of its outputs go through the rest
+BOXES_FROM: Mapping[str, Any] = MappingProxyType(
+    {"name": "fcos", "depth": 1, "channels": 16, "postprocess": {"max_detections": 8}}
+)
+
 
 class Combination(NamedTuple):
     """A combination of parts by name; ``error`` is empty if they fit."""
@@ -45,15 +51,20 @@ def single_decoders() -> list[str]:
     return [name for name in names("decoder") if find("decoder", name).needs is None]
 
 
+def boxes_from(decoder: str) -> dict[str, Any] | None:
+    """The decoder under one that reads boxes, as in ``create_model(boxes_from=...)``; None for any other."""
+    return dict(BOXES_FROM) if find("decoder", decoder).needs == "boxes" else None
+
+
 def combinations(backbones: tuple[str, ...] = REPRESENTATIVES) -> Iterator[Combination]:
     """Every combination."""
     necks, encoders = [None, *names("neck")], [None, *names("encoder")]
-    for backbone, neck, encoder, decoder in product(backbones, necks, encoders, single_decoders()):
+    for backbone, neck, encoder, decoder in product(backbones, necks, encoders, names("decoder")):
         yield Combination(backbone, neck, encoder, decoder)
 
 
 def assemble(combination: Combination, backbone: Any, classes: int = 3) -> VisionModel:
-    """The model of a combination, on an existing backbone.
+    """The model of a combination, on an existing backbone; below a decoder that reads boxes a small detector, on the same neck.
 
     Raises:
         IncompatiblePartsError: the parts do not fit.
@@ -68,6 +79,7 @@ def assemble(combination: Combination, backbone: Any, classes: int = 3) -> Visio
         "encoder": combination.encoder,
         "classes": [f"c{index}" for index in range(classes)],
         "task": task,
+        "boxes_from": boxes_from(combination.decoder),
         **fake_fields(task),
     }
     config = model_config({name: value for name, value in raw.items() if value is not None})

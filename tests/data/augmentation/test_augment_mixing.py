@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from vertebra.annotations.run_lengths import Region
 from vertebra.data.augmentation.copy_paste import copy_paste
 from vertebra.data.augmentation.cutmix import cutmix, random_rectangle
 from vertebra.data.augmentation.mixing import chosen_operations, mixable, mixed
@@ -18,10 +19,16 @@ from vertebra.data.on_canvas import OnCanvas
 from vertebra.data.transforms import augment_onto, to_canvas
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import MIXING, Augment
+from vertebra.tasks.box_attributes.annotation import AttributeAnnotation
+from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.classify.annotation import ClassifyAnnotation
 from vertebra.tasks.classify.labels import ClassifyLabels
 from vertebra.tasks.detect.annotation import DetectAnnotation
+from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION
+from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.mixing import visible_beside
+from vertebra.tasks.instances.annotation import InstanceAnnotation
+from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.keypoints.annotation import KeypointAnnotation
 from vertebra.tasks.keypoints.labels import KeypointLabels
 from vertebra.tasks.mixing import Mixing, Rectangle
@@ -212,6 +219,54 @@ def test_copy_paste_pastes_objects_with_their_mask(name: str) -> None:
     np.testing.assert_array_equal(result.image[:, ~pasted], first.image[:, ~pasted])
 
 
+OBJECTS = {"masks": InstanceLabels(("a",)), "boxes": DetectLabels(("a",)), "kind": AttributeLabels(("x", "y"))}
+
+
+def annotated_objects(draw: np.random.Generator, level: int) -> OnCanvas:
+    """Up to six overlapping objects of an image of one gray level; the last one is a crowd. Their rows are ordered otherwise in the
+    annotation of their boxes, which are up to 0.4 pixels larger than their masks."""
+    count = int(draw.integers(0, 7))
+    corners = draw.integers(0, 50, (count, 2))
+    boxes = np.concatenate([corners, np.minimum(corners + draw.integers(2, 40, (count, 2)), (80, 60))], axis=1)
+    rles = [Region.of_box(box, (60, 80)) for box in boxes]
+    zeros, crowd = np.zeros(count, dtype=np.int64), np.arange(count) == 5
+    masks = InstanceAnnotation.of(rles, zeros, crowd, (60, 80))
+    order = draw.permutation(count)
+    loose = (boxes + draw.uniform(0, 0.4, (count, 4)) * (-1, -1, 1, 1)).astype(np.float32)[order]
+    objects = DetectAnnotation(loose, zeros, crowd[order])
+    values = AttributeAnnotation(objects, draw.integers(-1, 2, count))
+    image = torch.full((3, 60, 80), level, dtype=torch.uint8)
+    return OnCanvas(image, CANVAS.transform(60, 80), {"kind": values, "masks": masks, "boxes": objects})
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_boxes_and_attributes_follow_pasted_masks(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    first, second = annotated_objects(draw, 50), annotated_objects(draw, 150)
+    result = copy_paste(first, second, OBJECTS, draw)
+    masks, boxes, values = (result.annotations[name] for name in ("masks", "boxes", "kind"))
+    region = (result.image[0] == 150).numpy()
+    whole, others = first.annotations["masks"], second.annotations["masks"]
+    count = (int((~others.crowd).sum()) + 1) // 2
+    remaining = len(masks.labels) - count
+    visible = [int((each.mask() & ~region).sum()) / each.area for each in whole.rles]
+    assert remaining == sum(share >= MIN_VISIBLE_FRACTION for share in visible)
+    for number, each in enumerate(masks.rles):
+        covered = each.mask()
+        assert covered.any() and (
+            covered[region].sum() == covered.sum() if number >= remaining else not covered[region].any()
+        )
+        assert each.bounds() == tuple(masks.boxes[number])
+    np.testing.assert_array_equal(values.objects.boxes, boxes.boxes)
+    near = np.abs(boxes.boxes[:, None] - masks.boxes[None]).max(axis=2) <= 0.5
+    assert len(boxes.labels) == len(masks.labels) and near.any(axis=0).all() and near.any(axis=1).all()
+    before = np.concatenate([each.annotations["boxes"].boxes for each in (first, second)])
+    known = np.concatenate([each.annotations["kind"].values for each in (first, second)])
+    for box, value in zip(boxes.boxes, values.values, strict=True):
+        same = (before == box).all(axis=1)
+        assert not same.any() or value in known[same], "a box that did not change keeps its value"
+
+
 def test_copy_paste_chooses_half_of_the_classes_and_no_background() -> None:
     mask = np.repeat(np.arange(5, dtype=np.uint8), 12)[:, None].repeat(80, axis=1)
     image = torch.from_numpy(mask * 50)[None].repeat(3, 1, 1)
@@ -243,7 +298,9 @@ def test_which_operations_are_defined() -> None:
     assert mixable(["segment"]) == {"mosaic", "cutmix", "copy_paste"} and mixable(["keypoints"]) == {"mosaic"}
     assert mixable(["classify", "detect"]) == {"mixup", "cutmix"} and mixable(["classify", "keypoints"]) == set()
     assert mixable(["detect", "segment"]) == {"mosaic", "cutmix"}, "pasted objects have no boxes"
-    assert mixable(["detect", "instances"]) == {"mosaic", "mixup", "cutmix"} and "copy_paste" in mixable(["instances"])
+    assert mixable(["detect", "instances"]) == set(MIXING) and "copy_paste" in mixable(["instances"])
+    assert "copy_paste" in mixable(["segment", "box_attributes", "instances", "detect"])
+    assert "copy_paste" not in mixable(["instances", "keypoints"]), "points do not follow pasted objects"
 
 
 @pytest.mark.parametrize("name", MIXING)

@@ -301,3 +301,18 @@ def test_masks_of_objects_are_segmented_where_there_are_none_of_classes(tmp_path
     assert len(index) <= 3 and index.labels["segment"].classes == ("background", "dog")
     assert "1 image without masks of its objects was left out: d.xml" in map(str, index.notes)
     assert sum(len(open_data(root, "detect", split)) for split in ("train", "val", "test")) == 4
+
+
+def test_masks_of_objects_are_divided_as_masks_are(tmp_path: Path, draw_image: Make) -> None:
+    root = with_objects(tmp_path, draw_image)
+    (root / "SegmentationClass").mkdir()
+    for name in "abc":
+        Image.fromarray(np.ones((24, 32), np.uint8)).save(root / "SegmentationClass" / f"{name}.png")
+    for folder, lists in (("Main", {"train": "a d", "val": "b c"}), ("Segmentation", {"train": "a b", "val": "c"})):
+        for split, names in lists.items():
+            write(root / "ImageSets" / folder / f"{split}.txt", names.replace(" ", "\n"))
+    index = open_data(root, "instances", "train")
+    objects = [index.columns["instances"].get(row, (24, 32)) for row in range(len(index))]
+    assert [len(each.labels) for each in objects] == [2, 2] and index.labels["instances"].classes == ("dog",)
+    assert [len(open_data(root, task, "train")) for task in ("detect", "segment")] == [2, 2]
+    assert len(open_data(root, "detect", "val")) == 2 and len(open_data(root, "instances", "val")) == 1

@@ -58,6 +58,17 @@ def test_padding_changes_nothing() -> None:
     assert torch.equal(decoded.boxes, proposals.boxes) and torch.equal(decoded.labels, proposals.labels)
 
 
+def test_a_class_without_an_annotated_object_gets_no_gradient() -> None:
+    decoder = MaskRCNN(SPEC, LABELS, channels=16).train()
+    targets: Any = fake_targets(LABELS, (SIDE, SIDE))
+    targets = targets._replace(labels=targets.labels.clamp(max=0))
+    terms, _ = decoder.loss(fake_features(SPEC, (SIDE, SIDE)), targets)
+    terms["mask"].mean().backward()
+    gradient = decoder.head.logits.weight.grad
+    assert gradient is not None and bool(gradient[0].any()) and not bool(gradient[1].any())
+    assert decoder.scope_use == "full"
+
+
 def test_an_image_of_many_objects_learns_from_some() -> None:
     decoder = MaskRCNN(SPEC, LABELS, channels=16, samples=3)
     targets: Any = fake_targets(LABELS, (SIDE, SIDE))

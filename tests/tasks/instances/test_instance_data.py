@@ -140,7 +140,8 @@ def test_pasted_objects_cover_others() -> None:
     mixing = TASK.mixing
     assert mixing is not None
     first, second = annotation(ring_mask()), annotation(block(6, 6, 24, 20), ring_mask(), crowd=(1,))
-    region, pasted = mixing.copy_paste(first, second, np.random.default_rng(0), LABELS)
+    paste, pasted = mixing.copy_paste(first, second, np.random.default_rng(0), LABELS)
+    region = paste.region
     np.testing.assert_array_equal(region, block(6, 6, 24, 20))
     np.testing.assert_array_equal(pasted.rles[0].mask(), ring_mask() & ~region)
     np.testing.assert_array_equal(pasted.rles[1].mask(), region)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -232,6 +233,23 @@ def test_perfect_predictions_and_none() -> None:
     matched = TASK.object_scores(perfect, truth)
     assert sorted(matched.true_scores) == pytest.approx(sorted(scores)) and not len(matched.false_ids)
     assert TASK.confidences(perfect, truth).right.all()
+
+
+def test_a_class_that_is_not_exhaustively_annotated_has_no_false_positives() -> None:
+    zebra, ant = disc(20, 20, 10), disc(60, 40, 10)
+    prediction = predicted(zebra, ant, disc(60, 20, 9), scores=[0.9, 0.5, 0.95], ids=[0, 1, 1])
+    truth = InstanceAnnotation.of([Region.of(each) for each in (zebra, ant)], np.array([0, 1]), np.zeros(2, bool), SIZE)
+    partial = replace(truth, exhaustive=np.array([True, False, True]))
+    found = {}
+    for name, annotation in (("whole", truth), ("partial", partial)):
+        metric = TASK.metric(LABELS)
+        metric.update([prediction], [annotation])
+        found[name] = metric.compute()
+    assert found["whole"]["map/ant"] == pytest.approx(0.5, abs=0.01) and found["partial"]["map/ant"] == pytest.approx(1)
+    assert found["partial"]["boundary_map"] == pytest.approx(1) and found["whole"]["boundary_map"] < 0.9
+    assert TASK.object_scores is not None
+    assert len(TASK.object_scores(prediction, truth).false_ids) == 1
+    assert not len(TASK.object_scores(prediction, partial).false_ids)
 
 
 def test_overlaps_are_those_of_masks_not_of_boxes() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vertebra.data.augmentation.copy_paste import copy_paste
+from vertebra.data.augmentation.copy_paste import chooser, copy_paste
 from vertebra.data.augmentation.cutmix import cutmix
 from vertebra.data.augmentation.mixup import mixup
 from vertebra.data.augmentation.mosaic import mosaic
@@ -16,8 +16,6 @@ from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.recipe.augment import MIXING, Augment
 from vertebra.tasks import Task, get_task, task_of
 from vertebra.tasks.base import LabelSpec
-
-SINGLE = frozenset({"copy_paste"})  # defined for images with one annotation only
 
 
 class Render(Protocol):
@@ -32,10 +30,10 @@ def mixable(tasks: list[str]) -> frozenset[str]:
 
 
 def _common(tasks: list[Task]) -> frozenset[str]:
-    common = frozenset(MIXING) if len(tasks) == 1 else frozenset(MIXING) - SINGLE
+    common = frozenset(MIXING)
     for task in tasks:
         common &= frozenset() if task.mixing is None else task.mixing.operations
-    return common
+    return common - {"copy_paste"} if chooser(tasks) is None else common | {"copy_paste"}
 
 
 def chosen_operations(annotations: Mapping[str, Any], augment: Augment, draw: np.random.Generator) -> frozenset[str]:

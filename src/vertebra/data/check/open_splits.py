@@ -129,8 +129,10 @@ class SplitOpener:
             if type(self.reader).kinds_in is not AnnotationReader.kinds_in
             else ()
         )
+        named = set(self.tasks)
         for kind in sorted(apart):  # kept apart from the others, and read for their own tasks only
-            for task in (name for name, each in data.items() if kind in each.direct_kinds and name not in self.tasks):
+            for task in [name for name, each in data.items() if kind in each.direct_kinds and name not in named]:
+                named.add(task)
                 message = f"the data set also has {kind} for task {task}, which are not checked here"
                 self.findings.append(Finding("other_task", "info", message, 1, cure=f"check them with --task {task}"))
 

@@ -18,13 +18,14 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.table import SPLITS, Annotations, Category
 from vertebra.annotations.values import flag, whole_number
 from vertebra.data.readers.base import AnnotationReader
-from vertebra.data.readers.voc_layout import LIST_FOLDERS, MASK_LIST_FOLDERS, Layout, find_layout, find_parts
+from vertebra.data.readers.voc_layout import LIST_FOLDERS, Layout, find_layout, find_parts
 from vertebra.data.readers.voc_masks import has_masks, load_masks, mask_splits
 from vertebra.data.readers.voc_objects import has_object_masks, only_with_masks, with_object_masks
 from vertebra.data.readers.voc_xml import Parsed, parse_files
 from vertebra.errors import DataError
 
 LARGEST = 1_000_000  # maximum side of an image in pixels
+MASK_LISTS = "ImageSets/Segmentation"
 ATTRIBUTES = ("pose", "truncated", "occluded")
 NO_ATTRIBUTES = frozenset({"name", "difficult", "bndbox", "attributes"})
 MASKS = frozenset({"masks"})
@@ -46,7 +47,7 @@ class VocReader(AnnotationReader):
         return bool(self.kinds_in(path))
 
     def kinds_in(self, path: Path) -> frozenset[str]:
-        """Boxes where there are XML files, masks, and outlines where objects have masks."""
+        """Boxes where there are XML files, masks, and outlines where objects with boxes have masks."""
         if not path.is_dir():
             return frozenset()
         boxes, masks = bool(find_parts(path)), has_masks(path)
@@ -61,7 +62,7 @@ class VocReader(AnnotationReader):
         """The splits of the boxes or of the masks."""
         if self._of_masks(path, kinds):
             return mask_splits(path)
-        return tuple(name for name in find_layout(path, _lists_of(kinds)).files if name)
+        return tuple(name for name in find_layout(path, _list_folders(kinds)).files if name)
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
         """The boxes of all XML files of a split, with the masks of objects, or masks of classes where there are no XML files."""
@@ -77,7 +78,7 @@ class VocReader(AnnotationReader):
         """
         if self._of_masks(path, kinds):
             return load_masks(path, split, options)
-        boxes = _load_boxes(path, split, _lists_of(kinds))
+        boxes = _load_boxes(path, split, _list_folders(kinds))
         if not kinds & OUTLINES or kinds & BOXES:
             return boxes
         return only_with_masks(with_object_masks(boxes, path))
@@ -86,13 +87,14 @@ class VocReader(AnnotationReader):
         return bool(kinds & MASKS) and not kinds & BOXES and has_masks(path)
 
 
-def _lists_of(kinds: frozenset[str]) -> tuple[str, ...]:
-    """The folders of the lists for some kinds: those of the masks where only masks of objects are read."""
-    return MASK_LIST_FOLDERS if kinds & OUTLINES and not kinds & BOXES else LIST_FOLDERS
+def _list_folders(kinds: frozenset[str]) -> tuple[str, ...]:
+    """The folders with the lists of some kinds: masks of objects have those of masks."""
+    of_masks = bool(kinds & OUTLINES) and not kinds & BOXES
+    return (MASK_LISTS, *LIST_FOLDERS) if of_masks else LIST_FOLDERS
 
 
-def _load_boxes(path: Path, split: str | None, lists: tuple[str, ...] = LIST_FOLDERS) -> Annotations:
-    layout = find_layout(path, lists)
+def _load_boxes(path: Path, split: str | None, list_folders: Sequence[str] = LIST_FOLDERS) -> Annotations:
+    layout = find_layout(path, list_folders)
     chosen = {name: files for name, files in layout.files.items() if split in (None, name) or not name}
     builder = AnnotationBuilder(path, path)
     parsed = {name: _parsed(name, files, layout, builder.notes) for name, files in chosen.items()}

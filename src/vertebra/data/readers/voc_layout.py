@@ -6,7 +6,7 @@ have a folder for each split, or lie in each split's folder. Names of folders ar
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,6 @@ XML_FOLDERS = ("Annotations", "annotation", "annots", "annot", "xmls", "xml", "l
 INNER_FOLDERS = ("xmls", "xml", "Annotations", "bboxes")
 IMAGE_FOLDERS = ("JPEGImages", "images", "imgs", "image", "JPEGImage", "PNGImages", "pictures", "photos", "data")
 LIST_FOLDERS = ("ImageSets/Main", "ImageSets", ".")
-MASK_LIST_FOLDERS = ("ImageSets/Segmentation", *LIST_FOLDERS)
 SAMPLED = 5  # XML files that show the format
 
 
@@ -92,12 +91,12 @@ def find_parts(path: Path, split: str = "") -> list[Part]:
     return [part for name, folder in split_folders(path).items() for part in find_parts(folder, name)]
 
 
-def find_layout(path: Path, lists: tuple[str, ...] = LIST_FOLDERS) -> Layout:
+def find_layout(path: Path, list_folders: Sequence[str] = LIST_FOLDERS) -> Layout:
     """The files of a data set.
 
     Args:
         path: its folder.
-        lists: the folders of the lists of its splits, the likeliest first.
+        list_folders: those whose lists divide it, the first that has any.
 
     Raises:
         DataError: it has no XML files, or they have no images.
@@ -117,7 +116,7 @@ def find_layout(path: Path, lists: tuple[str, ...] = LIST_FOLDERS) -> Layout:
     bare = {image: part.split for part, named in zip(parts, images, strict=True) for image, _ in named}
     for image in sorted(set(bare) - set(layout.images.values())):
         layout.without.setdefault(bare[image], []).append(image.stem)
-    return layout if any(layout.files) else _listed(path, layout, lists)
+    return layout if any(layout.files) else _listed(path, layout, list_folders)
 
 
 def xml_below(folder: Path) -> list[Path]:
@@ -134,9 +133,9 @@ def read_lists(lists: Mapping[str, Path], names: FileNames) -> dict[str, Listed]
     return {split: read_names(file, lines_of(file), names) for split, file in lists.items()}
 
 
-def _listed(path: Path, layout: Layout, folders: tuple[str, ...]) -> Layout:
+def _listed(path: Path, layout: Layout, list_folders: Sequence[str]) -> Layout:
     """A layout divided by its lists, if it has any."""
-    lists = list_files(path, (*folders, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
+    lists = list_files(path, (*list_folders, *(folder.name for folder in folders_called(path, XML_FOLDERS))))
     if not lists:
         return layout
     names = FileNames({_key(file, path): file for file in layout.files[""]})

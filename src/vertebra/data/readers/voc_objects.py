@@ -84,7 +84,7 @@ def _objects_of(
     except DataError:
         named["that cannot be read", "left out"].append(file.name)
         return {}
-    ids, bounds = _bounds(values)
+    ids, bounds = bounds_of_numbers(values, BORDER)
     if not len(ids):
         return {}
     overlaps = box_iou(bounds[:, None], boxes[None])
@@ -114,9 +114,13 @@ def _objects_of(
     }
 
 
-def _bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of objects in a mask (m,), ascending, and the bounds (m, 4) xyxy of each."""
-    down, across = np.nonzero((values > 0) & (values != BORDER))
+def bounds_of_numbers(values: np.ndarray, no_object: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of objects in a mask (m,), ascending, and the bounds (m, 4) xyxy of each.
+
+    Args:
+        no_object: a value that is no object, beside 0; None for none.
+    """
+    down, across = np.nonzero((values > 0) & (values != (0 if no_object is None else no_object)))
     ids, inverse = np.unique(values[down, across].astype(np.int64), return_inverse=True)
     low, high = np.full((len(ids), 2), np.inf), np.zeros((len(ids), 2))
     positions = np.stack([across, down], axis=1)

@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from vertebra.decoders.base import AnyDecoder, Decoder
+from vertebra.decoders.base import AnyDecoder, Decoder, ScopeUse
 from vertebra.decoders.teacher_outputs import check_same_decoder
 from vertebra.errors import ConfigError
 from vertebra.features import Features, FeatureSpec, Frame, Proposals
@@ -63,6 +63,7 @@ class BoxMaskDecoder(Decoder[BoxMasks, InstanceTargets, InstanceDecoded]):
     task: ClassVar[str] = "instances"
     part: ClassVar[str]
     cells_option: ClassVar[str]
+    scope_use: ClassVar[ScopeUse] = "full"  # learns from annotated objects only, each by the mask of its class
     needs: str | None = "boxes"
     labels: InstanceLabels
     in_levels: tuple[int, ...]

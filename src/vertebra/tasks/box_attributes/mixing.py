@@ -8,7 +8,7 @@ from vertebra.tasks.box_attributes.annotation import AttributeAnnotation, follow
 from vertebra.tasks.box_attributes.labels import AttributeLabels
 from vertebra.tasks.detect.labels import DetectLabels
 from vertebra.tasks.detect.mixing import DetectMixing
-from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
+from vertebra.tasks.mixing import Mixing, MosaicTile, Paste, Rectangle
 
 BOXES = DetectMixing()
 OBJECTS = DetectLabels(("object",))
@@ -18,6 +18,7 @@ class AttributeMixing(Mixing):
     """Objects go where their boxes go, with their values; see `vertebra.tasks.detect.mixing.DetectMixing`."""
 
     operations = BOXES.operations
+    follows_paste = True
 
     def mosaic(
         self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: AttributeLabels
@@ -45,3 +46,10 @@ class AttributeMixing(Mixing):
         """Objects of the first beside the rectangle, and of the second inside it."""
         beside, inside = numbered([first, second])
         return follow(BOXES.cutmix(beside, inside, rectangle, share, OBJECTS), [first, second])
+
+    def follow_paste(
+        self, first: AttributeAnnotation, second: AttributeAnnotation, paste: Paste, labels: AttributeLabels
+    ) -> AttributeAnnotation:
+        """What remains visible of the first image's objects, and the pasted objects."""
+        below, above = numbered([first, second])
+        return follow(BOXES.follow_paste(below, above, paste, OBJECTS), [first, second])

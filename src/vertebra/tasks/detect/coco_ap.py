@@ -40,10 +40,15 @@ def average_precision(
 def image_entries(count: int, exhaustive: np.ndarray | None) -> list[dict[str, Any]]:
     """Entries of images, with ids from 1 and, unless ``exhaustive`` is None, LVIS's lists of classes; see `average_precision`."""
     images: list[dict[str, Any]] = [{"id": number, "height": 1, "width": 1} for number in range(1, count + 1)]
+    limit_images(images, exhaustive)
+    return images
+
+
+def limit_images(images: list[dict[str, Any]], exhaustive: np.ndarray | None) -> None:
+    """Adds LVIS's lists of the classes of which images have all annotations, see `average_precision`, to entries of images."""
     for image, scope in zip(images, () if exhaustive is None else exhaustive, strict=exhaustive is not None):
         image["neg_category_ids"] = (np.flatnonzero(scope) + 1).tolist()
         image["not_exhaustive_category_ids"] = (np.flatnonzero(~scope) + 1).tolist()
-    return images
 
 
 def coco_metrics(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vertebra.annotations.scope import packed, unpacked
 from vertebra.tasks.base import LabelSpec
 from vertebra.tasks.detect.coco_ap import KEYS, average_precision
 from vertebra.tasks.detect.labels import DetectLabels
@@ -71,7 +72,8 @@ class BoxMetric(TaskMetric):
         none = np.zeros((0, self.coordinates + 2), dtype=np.float32)
         self.predicted.append(torch.from_numpy(np.concatenate([*predicted, none])).to(self.device))
         self.true.append(torch.from_numpy(np.concatenate([*true, none])).to(self.device))
-        self.scopes.append(torch.from_numpy(self._bits(ground_truths)).to(self.device))
+        bits = packed([each.exhaustive for each in ground_truths], len(self.classes))
+        self.scopes.append(torch.from_numpy(bits).to(self.device))
         self.counts.append(torch.tensor(counts, dtype=torch.int64, device=self.device).reshape(-1, 2))
 
     def positions(self, objects: Any) -> np.ndarray:
@@ -84,12 +86,6 @@ class BoxMetric(TaskMetric):
         columns = [self.positions(objects), value[:, None], labels[:, None]]
         return np.concatenate(columns, axis=1).astype(np.float32)
 
-    def _bits(self, ground_truths: Sequence[Any]) -> np.ndarray:
-        """(images, K / 8) uint8, a bit for each class of which an image has all annotations."""
-        whole = np.ones(len(self.classes), dtype=bool)
-        rows = [whole if each.exhaustive is None else each.exhaustive for each in ground_truths]
-        return np.packbits(np.array(rows, dtype=bool).reshape(-1, len(self.classes)), axis=1)
-
     def names(self) -> list[str]:
         """All metrics by name."""
         return [*KEYS, *each("map", self.classes)]
@@ -99,7 +95,6 @@ class BoxMetric(TaskMetric):
         counts = gathered(self.counts).numpy()
         if not len(counts):
             return {}
-        bits = gathered(self.scopes).numpy()
-        exhaustive = np.unpackbits(bits, axis=1, count=len(self.classes)).astype(bool)
+        exhaustive = unpacked(gathered(self.scopes).numpy(), len(self.classes))
         rows = gathered(self.predicted).numpy(), gathered(self.true).numpy()
-        return self.precision(*rows, counts, self.classes, None if exhaustive.all() else exhaustive)
+        return self.precision(*rows, counts, self.classes, exhaustive)

@@ -9,6 +9,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.run_lengths import Region
+from vertebra.annotations.scope import LabelScope
 from vertebra.annotations.shapes import Shapes
 from vertebra.tasks.detect.column import ObjectColumn
 from vertebra.tasks.instances.annotation import InstanceAnnotation
@@ -40,6 +41,8 @@ class InstanceColumn(ObjectColumn):
         crowd: np.ndarray,
         labeled: np.ndarray,
         annotated: AnnotatedSizes | None = None,
+        scope: LabelScope | None = None,
+        class_count: int = 0,
     ) -> InstanceColumn:
         """A column from objects in any order; ``rows`` (B,) int64 is the image of each."""
         column = cls(
@@ -49,6 +52,8 @@ class InstanceColumn(ObjectColumn):
             crowd=crowd.astype(bool),
             labeled=labeled,
             annotated=annotated,
+            scope=scope,
+            class_count=class_count,
             numbers=np.arange(len(rows)),
             outlined=shapes.drawn,
             shapes=shapes,
@@ -70,7 +75,8 @@ class InstanceColumn(ObjectColumn):
                 self.numbers[part].tolist(), self.outlined[part].tolist(), boxes, strict=True
             )
         ]
-        return InstanceAnnotation.of(rles, self.labels[part], self.crowd[part], size)
+        exhaustive = None if self.scope is None else self.scope.of_image(row, self.class_count)
+        return InstanceAnnotation.of(rles, self.labels[part], self.crowd[part], size, exhaustive)
 
     def count_out_of_bounds(self, row: int, size: tuple[int, int]) -> dict[str, int]:
         """Always empty: what is outside of the image is not drawn."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
+from vertebra.annotations.scope import relabeled
 from vertebra.annotations.table import Annotations
 from vertebra.preprocess.canvas_map import CanvasMap
 from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
@@ -64,7 +65,16 @@ class InstanceData(ObjectData):
     ) -> InstanceAnnotation:
         """Objects of the branch's classes with their new ids."""
         changed = ids[annotation.labels]
-        return replace(annotation, labels=changed).take(changed >= 0)
+        exhaustive = relabeled(annotation.exhaustive, ids, labels.class_count)
+        return replace(annotation, labels=changed, exhaustive=exhaustive).take(changed >= 0)
+
+    def uses_scope(self, multilabel: bool) -> bool:
+        """Always."""
+        return True
+
+    def partly_annotated(self, column: Any) -> np.ndarray | None:
+        """See `vertebra.tasks.data.TaskData`."""
+        return None if column.scope is None else column.scope.partial
 
     def draw(self, annotation: InstanceAnnotation, labels: InstanceLabels, picture: Image.Image) -> Image.Image:
         """The picture with the masks and their classes."""
@@ -112,4 +122,4 @@ class InstanceData(ObjectData):
 def _mapped(annotation: InstanceAnnotation, canvas_map: CanvasMap, canvas: tuple[int, int]) -> InstanceAnnotation:
     """The objects on a canvas of (height, width) that have a pixel there."""
     rles = [mapped_region(region, canvas_map).shifted(0, 0, canvas) for region in annotation.rles]
-    return InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas)
+    return InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas, annotation.exhaustive)

@@ -22,7 +22,8 @@ OPACITY = 0.45
 
 def draw_instances(prediction: InstancePrediction, picture: Image.Image) -> Image.Image:
     """The picture with the mask and a tag ("dog 0.93") of each object that is not below ``prediction.draw_threshold``; objects
-    whose score is NaN, as those of annotations, are drawn without a number. The best are drawn on top.
+    whose score is NaN, as those of annotations, are drawn without a number. Tracked objects are all drawn, with their ids, in the
+    color of the track instead of the class. The best are drawn on top.
 
     Args:
         prediction: the objects to draw.
@@ -38,19 +39,20 @@ def draw_instances(prediction: InstancePrediction, picture: Image.Image) -> Imag
             "draw on the image that was predicted on"
         )
     canvas = enlarge(picture)
-    shown = shown_objects(prediction.scores, prediction.draw_threshold)
+    tracks = prediction.track_ids
+    shown = shown_objects(prediction.scores, prediction.draw_threshold if tracks is None else -np.inf)
+    colors = [color(number) for number in (prediction.class_ids if tracks is None else tracks)[shown].tolist()]
     enlarged = Warp(
         np.diag([canvas.width / width, canvas.height / height, 1.0]), prediction.size, (canvas.height, canvas.width)
     )
     painted = np.array(canvas)
     edge = max(1, line_width(canvas) // 2)
-    for row in shown[::-1].tolist():
+    for row, ink in zip(shown[::-1].tolist(), colors[::-1], strict=True):
         mask, left, top = mapped_region(prediction.rles[row], enlarged).patch()
         part = painted[top : top + mask.shape[0], left : left + mask.shape[1]]
-        _paint(part, mask, color(int(prediction.class_ids[row])), edge)
+        _paint(part, mask, ink, edge)
     drawn = Image.fromarray(painted)
     boxes = boxes_on(drawn, prediction.boxes[shown], picture.size)
-    colors = [color(number) for number in prediction.class_ids[shown].tolist()]
     draw_tags(drawn, boxes, tag_texts(prediction, shown, drawn), colors)
     return drawn
 

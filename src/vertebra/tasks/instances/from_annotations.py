@@ -6,7 +6,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes
 from vertebra.annotations.boxes import FARTHEST, check_pixels
-from vertebra.annotations.class_ids import listed_ids, object_boxes, object_classes
+from vertebra.annotations.class_ids import listed_ids, listed_scope, object_boxes, object_classes
 from vertebra.annotations.class_names import bincount, without_images
 from vertebra.annotations.notes import Note
 from vertebra.annotations.options import ReadOptions
@@ -91,6 +91,8 @@ def _from_shapes(annotations: Annotations, labels: InstanceLabels, notes: list[N
         crowd,
         annotations.annotated,
         AnnotatedSizes.of(annotations),
+        listed_scope(annotations, labels.classes),
+        labels.class_count,
     )
     notes += problems
     return column

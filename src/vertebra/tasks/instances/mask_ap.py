@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vertebra.tasks.detect.coco_ap import KEYS, coco_metrics
+from vertebra.tasks.detect.coco_ap import KEYS, coco_metrics, limit_images
 
 MAX_PIXELS = 4_000_000  # of an image whose boundaries are compared: they take a quarter of a second for a mask of 12 million pixels
 
@@ -29,7 +29,11 @@ class MaskRows(NamedTuple):
 
 
 def average_precision(
-    predicted: MaskRows, true: MaskRows, sizes: np.ndarray, classes: Sequence[str]
+    predicted: MaskRows,
+    true: MaskRows,
+    sizes: np.ndarray,
+    classes: Sequence[str],
+    exhaustive: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Average precision and recall of masks as pycocotools computes them, and ``boundary_map``; metrics without ground-truth
     objects are left out, and so is ``boundary_map`` where an image has more than `MAX_PIXELS`.
@@ -38,15 +42,18 @@ def average_precision(
         predicted, true: the objects of all images.
         sizes: (images, 2) int64, height and width of each image.
         classes: names of the classes.
+        exhaustive: (images, K) bool, see `vertebra.tasks.detect.coco_ap.average_precision`.
     """
-    images = [
+    images: list[dict[str, Any]] = [
         {"id": number, "height": height, "width": width}
         for number, (height, width) in enumerate(sizes.tolist(), start=1)
     ]
+    limit_images(images, exhaustive)
+    partial = exhaustive is not None
     sides = (_entries(true, sizes, "iscrowd"), _entries(predicted, sizes, "score"))
-    metrics = coco_metrics(images, sides, classes, "segm")
+    metrics = coco_metrics(images, sides, classes, "segm", lvis_style=partial)
     small = int(sizes.prod(axis=1).max()) <= MAX_PIXELS
-    boundary = coco_metrics(images, sides, classes, "boundary") if small else {}
+    boundary = coco_metrics(images, sides, classes, "boundary", lvis_style=partial) if small else {}
     return (
         {key: metrics[key] for key in KEYS if key in metrics}
         | ({"boundary_map": boundary["map"]} if "map" in boundary else {})

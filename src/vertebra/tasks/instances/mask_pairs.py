@@ -21,6 +21,7 @@ def mask_pairs_of_image(prediction: InstancePrediction, annotation: InstanceAnno
         ImageObjects(prediction.boxes[kept].astype(np.float64), prediction.scores[kept], prediction.class_ids[kept]),
         ImageObjects(annotation.boxes.astype(np.float64), crowd, annotation.labels),
         mask_overlaps(prediction.rles[kept].tolist(), annotation.rles, crowd),
+        annotation.exhaustive,
     )
 
 

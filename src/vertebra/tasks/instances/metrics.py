@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vertebra.annotations.run_lengths import Region, compress
+from vertebra.annotations.scope import packed, unpacked
 from vertebra.tasks.detect.coco_ap import KEYS
 from vertebra.tasks.instances.annotation import InstanceAnnotation
 from vertebra.tasks.instances.labels import InstanceLabels
@@ -28,7 +29,8 @@ class MaskMetric(TaskMetric):
 
     ``map`` (mean over classes and IoU 0.50 to 0.95), ``map_50``, ``map_75``, ``mar_100``, ``map_small`` / ``_medium`` /
     ``_large`` (by the pixels of the mask: below 32 x 32, below 96 x 96, above) and ``map/NAME`` of each class. At most the 100
-    best objects of an image and class count. Predictions inside a crowd of the same class are ignored.
+    best objects of an image and class count. Predictions inside a crowd of the same class are ignored. A class without all
+    annotations in an image has no false positives there, as in `vertebra.tasks.detect.metrics.BoxMetric`.
 
     ``boundary_map``: the same mean by the smaller of the IoU of masks and of their boundaries, which are 2 % of the image's
     diagonal wide (Cheng et al., Boundary IoU, CVPR 2021, arXiv 2103.16562); only where no image has more than 4 million pixels.
@@ -53,6 +55,7 @@ class MaskMetric(TaskMetric):
     true: list[Tensor]
     true_letters: list[Tensor]
     images: list[Tensor]
+    scopes: list[Tensor]
 
     def __init__(self, labels: InstanceLabels) -> None:
         super().__init__(labels)
@@ -62,6 +65,7 @@ class MaskMetric(TaskMetric):
         self.add_state(
             "images", [], dist_reduce_fx="cat"
         )  # (images, 4) int64: height, width, rows of each image in predicted and true
+        self.add_state("scopes", [], dist_reduce_fx="cat")  # (images, K / 8) uint8: bits of the exhaustive classes
         self.reset()
 
     def update(self, predictions: Sequence[InstancePrediction], ground_truths: Sequence[InstanceAnnotation]) -> None:
@@ -75,6 +79,8 @@ class MaskMetric(TaskMetric):
             [*annotation.size, len(p), len(t)]
             for annotation, (p, _), (t, _) in zip(ground_truths, predicted, true, strict=True)
         ]
+        bits = packed([each.exhaustive for each in ground_truths], len(self.classes))
+        self.scopes.append(torch.from_numpy(bits).to(self.device))
         self.images.append(torch.tensor(images, dtype=torch.int64, device=self.device).reshape(-1, 4))
 
     def _state(self, rows: Sequence[np.ndarray], none: np.ndarray) -> Tensor:
@@ -96,7 +102,8 @@ class MaskMetric(TaskMetric):
                 (gathered(self.true).numpy(), self.true_letters, 3),
             )
         )
-        return average_precision(predicted, true, images[:, :2], self.classes)
+        exhaustive = unpacked(gathered(self.scopes).numpy(), len(self.classes))
+        return average_precision(predicted, true, images[:, :2], self.classes, exhaustive)
 
 
 _NO_ROWS = np.zeros((0, 4), dtype=np.float64)

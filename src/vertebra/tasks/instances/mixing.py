@@ -11,7 +11,7 @@ from vertebra.annotations.run_lengths import Region, union
 from vertebra.tasks.detect.data import MIN_VISIBLE_FRACTION
 from vertebra.tasks.instances.annotation import InstanceAnnotation, joined
 from vertebra.tasks.instances.labels import InstanceLabels
-from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
+from vertebra.tasks.mixing import Mixing, MosaicTile, Paste, Rectangle
 
 
 class InstanceMixing(Mixing):
@@ -28,7 +28,9 @@ class InstanceMixing(Mixing):
             annotation = tile.annotation
             shown = [region.shifted(0, 0, tile.size) for region in annotation.rles]
             rles = [region.shifted(tile.left, tile.top, canvas) for region in shown]
-            parts.append(InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas))
+            parts.append(
+                InstanceAnnotation.of(rles, annotation.labels, annotation.crowd, canvas, annotation.exhaustive)
+            )
         return joined(parts, canvas)
 
     def mixup(
@@ -52,8 +54,9 @@ class InstanceMixing(Mixing):
 
     def copy_paste(
         self, first: InstanceAnnotation, second: InstanceAnnotation, draw: np.random.Generator, labels: InstanceLabels
-    ) -> tuple[np.ndarray, InstanceAnnotation]:
-        """Pastes a random half of the second image's objects, crowds left out.
+    ) -> tuple[Paste, InstanceAnnotation]:
+        """Pastes a random half of the second image's objects, crowds left out, over the objects of the first one. Of these, one
+        that is hidden by more than three quarters is left out.
 
         Ghiasi et al., Simple Copy-Paste, CVPR 2021, arXiv 2012.07177; difference: the pasted pixels are not blended.
         """
@@ -62,16 +65,25 @@ class InstanceMixing(Mixing):
         chosen[draw.permutation(candidates)[: (len(candidates) + 1) // 2]] = True
         pasted = second.take(chosen)
         covered = union(pasted.rles, first.size)
-        rest = _changed(first, [_without(region, covered) for region in first.rles])
-        return covered.mask(), joined([rest, pasted], first.size)
+        left = [_without(region, covered) for region in first.rles]
+        kept = _visible_enough(first, left)
+        rest = _changed(first, left)
+        after = np.full((len(kept), 4), np.nan)
+        after[kept] = rest.boxes
+        return Paste(covered.mask(), first.boxes, after, pasted.boxes), joined([rest, pasted], first.size)
+
+
+def _visible_enough(annotation: InstanceAnnotation, rles: Sequence[Region]) -> np.ndarray:
+    """(M,) bool, the objects of which enough is left in these masks."""
+    left = np.array([region.area for region in rles], dtype=np.float64)
+    enough: np.ndarray = (left > 0) & (left >= MIN_VISIBLE_FRACTION * annotation.areas)
+    return enough
 
 
 def _changed(annotation: InstanceAnnotation, rles: Sequence[Region]) -> InstanceAnnotation:
     """The objects with what is left of their masks, without those of which too little is left."""
-    left = np.array([region.area for region in rles], dtype=np.float64)
-    kept = (left > 0) & (left >= MIN_VISIBLE_FRACTION * annotation.areas)
-    changed = replace(annotation, rles=tuple(rles)).take(kept)
-    return InstanceAnnotation.of(changed.rles, changed.labels, changed.crowd, changed.size)
+    changed = replace(annotation, rles=tuple(rles)).take(_visible_enough(annotation, rles))
+    return InstanceAnnotation.of(changed.rles, changed.labels, changed.crowd, changed.size, changed.exhaustive)
 
 
 def _inside(region: Region, rectangle: Rectangle) -> Region:

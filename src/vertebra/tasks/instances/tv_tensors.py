@@ -40,4 +40,4 @@ class InstanceTVTensors(TVTensors):
                 f"each mask needs its label and the image's size, {size}, and labels are not changed"
             )
         rles = [Region.of(mask != 0) for mask in masks]
-        return InstanceAnnotation.of(rles, annotation.labels[rows], annotation.crowd[rows], size)
+        return InstanceAnnotation.of(rles, annotation.labels[rows], annotation.crowd[rows], size, annotation.exhaustive)

@@ -40,10 +40,13 @@ class InstancePrediction(Prediction):
         spec: the classes.
         image: the predicted image (a path, an array or a Pillow image), for `draw`; None where it is unknown.
         draw_threshold: minimum score of an object that `draw` shows; see `vertebra.DetectPrediction`.
+        track_ids: (M,) int64, the track of each object by its box, from 1; None where objects were not tracked, see
+            `vertebra.Tracker`.
     """
 
     task: ClassVar[str] = "instances"
     thresholded: ClassVar[bool] = True
+    trackable: ClassVar[bool] = True
     per_object: ClassVar[tuple[str, ...]] = ("rles", "boxes", "scores", "class_ids")
     annotation_kinds: ClassVar[frozenset[str]] = frozenset({"boxes", "outlines"})
 
@@ -55,6 +58,7 @@ class InstancePrediction(Prediction):
     spec: InstanceLabels
     image: ImageLike | None = None
     draw_threshold: float = OBJECT_THRESHOLD
+    track_ids: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.scores)
@@ -65,6 +69,8 @@ class InstancePrediction(Prediction):
         sizes = {region.size for region in self.rles}
         if sizes - {self.size}:
             raise ValueError(f"all masks must have the image's size {self.size}, got {sorted(sizes)}")
+        if self.track_ids is not None and self.track_ids.shape != (count,):
+            raise ValueError(f"track ids must be ({count},), got {self.track_ids.shape}")
 
     @property
     def masks(self) -> np.ndarray:
@@ -122,6 +128,7 @@ class InstancePrediction(Prediction):
             mask=self.masks,
             confidence=self.scores.copy(),
             class_id=self.class_ids.copy(),
+            tracker_id=None if self.track_ids is None else self.track_ids.copy(),
             data={"class_name": np.asarray(self.class_names, dtype=str)},
         )
 

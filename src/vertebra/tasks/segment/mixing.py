@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vertebra.tasks.mixing import Mixing, MosaicTile, Rectangle
+from vertebra.tasks.mixing import Mixing, MosaicTile, Paste, Rectangle
 from vertebra.tasks.segment.annotation import SegmentAnnotation
 from vertebra.tasks.segment.labels import SegmentLabels
 from vertebra.tasks.segment.scope import of_several
@@ -16,6 +16,7 @@ class SegmentMixing(Mixing):
     """The mask of each pixel's image; pixels without one are ignored."""
 
     operations = frozenset({"mosaic", "cutmix", "copy_paste"})
+    follows_paste = True
 
     def mosaic(self, tiles: Sequence[MosaicTile], canvas: tuple[int, int], labels: SegmentLabels) -> SegmentAnnotation:
         """The masks of all tiles."""
@@ -42,12 +43,11 @@ class SegmentMixing(Mixing):
 
     def copy_paste(
         self, first: SegmentAnnotation, second: SegmentAnnotation, draw: np.random.Generator, labels: SegmentLabels
-    ) -> tuple[np.ndarray, SegmentAnnotation]:
+    ) -> tuple[Paste, SegmentAnnotation]:
         """Pastes the pixels of a random half of the second image's classes, the background left out.
 
         Olsson et al., ClassMix, WACV 2021, arXiv 2007.07936; differences: with labels in place of pseudo labels, and a
-        background class is not pasted. With instances in place of classes: Ghiasi et al., Simple Copy-Paste, CVPR 2021,
-        arXiv 2012.07177.
+        background class is not pasted.
         """
         backgrounds = [labels.classes.index(name) for name in labels.background_classes]
         foreground = np.setdiff1d(np.arange(labels.class_count), backgrounds)
@@ -58,4 +58,10 @@ class SegmentMixing(Mixing):
             foreground = foreground[(mask[foreground] == 1).any(axis=(1, 2))]
         pasted = draw.permutation(foreground)[: (len(foreground) + 1) // 2]
         region = np.isin(mask, pasted) if mask.ndim == 2 else (mask[pasted] == 1).any(axis=0)
-        return region, of_several(np.where(region, mask, first.mask), [first, second], labels)
+        return Paste(region), of_several(np.where(region, mask, first.mask), [first, second], labels)
+
+    def follow_paste(
+        self, first: SegmentAnnotation, second: SegmentAnnotation, paste: Paste, labels: SegmentLabels
+    ) -> SegmentAnnotation:
+        """The second mask in the pasted pixels."""
+        return of_several(np.where(paste.region, second.mask, first.mask), [first, second], labels)

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vertebra.annotations.connected_components import connected_components, opened
 from vertebra.tasks.confident_learning import likeliest_first
 from vertebra.tasks.diagnosis import LikelyWrongLabel
 from vertebra.tasks.segment.boundary import boundary_distance
-from vertebra.tasks.segment.connected_components import connected_components, opened
 from vertebra.tasks.segment.pixel_errors import ComparedPixels
 
 MIN_PROBABILITY = 1e-3

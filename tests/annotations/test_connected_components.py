@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vertebra.tasks.segment.connected_components import connected_components, opened
+from vertebra.annotations.connected_components import connected_components, opened
 
 
 def searched(codes: np.ndarray) -> np.ndarray:
