@@ -151,6 +151,16 @@ def test_damage(tmp_path: Path) -> None:
         load(tmp_path)
 
 
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    document = json.dumps({"file_name": "\ud800.png"})
+    file = write_tar(tmp_path / "a.tar", {"1.png": picture(), "1.json": document, "1.cls": "0"})
+    assert load(tmp_path).images.tolist() == [b"a.tar/1.png"]
+    index = {"bytes": file.stat().st_size, "names": ["\ud800.png"], "starts": [512], "sizes": [9], "documents": {}}
+    (tmp_path / "a.index.json").write_text(json.dumps(index))
+    with pytest.raises(DataError, match="a.index.json: damaged, no index file"):
+        load(tmp_path)
+
+
 def test_an_index_file_of_another_archive_is_an_error(tmp_path: Path) -> None:
     for number in range(2):
         folder = tmp_path / "plain" / ("cat", "dog")[number]

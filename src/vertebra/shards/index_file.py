@@ -10,6 +10,7 @@ its samples, so that a data set at a URL is opened without its images::
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -110,6 +111,8 @@ def _members(entry: Any) -> Members:
         raise ValueError("lists of different lengths")
     if not whole or not all(isinstance(name, str) and name for name in names):
         raise ValueError("no names and numbers")
+    for name in names:
+        os.fsencode(name)  # a lone surrogate, which JSON can hold, is no file's name
     if len(starts) and (starts.min() < 0 or sizes.min() < 0 or (starts > entry["bytes"] - sizes).any()):
         raise ValueError("members outside of the archive")
     return Members(names, starts, sizes, documents)

@@ -157,7 +157,11 @@ def _with_file_names(samples: Iterable[ShardSample], members: Members, positions
 
 
 def is_safe(name: str) -> bool:
-    """Whether a name is a relative path that stays in its folder."""
+    """Whether a name is a relative path that stays in its folder, and one that a file can have."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
     parts = name.split("/")
     return bool(name) and len(name) < 4096 and "\0" not in name and not {"", ".", ".."} & set(parts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -169,3 +170,12 @@ def test_classes_called_as_other_folders(class_folders: Make) -> None:
         "mask",
         "no mask",
     )
+
+
+def test_a_folder_that_keeps_its_time_is_listed_anew(class_folders: Make) -> None:
+    root = class_folders({"train/dog": 1, "train/cat": 1})
+    os.utime(root / "train", ns=(10**18, 10**18))  # as copies that keep times have it
+    assert open_data(root, "classify", "train").labels["classify"].classes == ("cat", "dog")
+    (root / "train" / "dog").rename(root / "train" / "cow")
+    os.utime(root / "train", ns=(10**18, 10**18))
+    assert open_data(root, "classify", "train").labels["classify"].classes == ("cat", "cow")

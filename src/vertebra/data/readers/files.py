@@ -67,8 +67,9 @@ def listing(path: str | Path) -> Listing:
         OSError: there is no such folder, or it cannot be read.
     """
     status = os.stat(path)  # noqa: PTH116  # of a string: a Path costs more than the call
-    fresh = time.time_ns() - status.st_mtime_ns < SETTLED  # may change again without another time
-    return (_list.__wrapped__ if fresh else _list)(str(path), status.st_mtime_ns, status.st_dev, status.st_ino)
+    times = status.st_mtime_ns, status.st_ctime_ns  # a copy that keeps the first has another second
+    fresh = time.time_ns() - max(times) < SETTLED  # may change again without another time
+    return (_list.__wrapped__ if fresh else _list)(str(path), *times, status.st_dev, status.st_ino)
 
 
 @lru_cache(maxsize=256)
