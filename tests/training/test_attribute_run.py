@@ -157,9 +157,9 @@ def test_segmentation_of_boxes_is_that_of_instances() -> None:
     branches = Config.from_raw(
         {"data": "set", "model": {"backbone": "resnet10t", "branches": {"boxes": boxes, "masks": masks}}}
     ).model.branches
-    assert branches["masks"].task == "instances" and branches["masks"].decoder.name == "mask_rcnn"
+    assert branches["masks"].task == "instances" and branches["masks"].decoder.name == "condinst"
     with pytest.raises(
-        ConfigError, match="'unet' reads no boxes; leave 'boxes_from' out, or take the decoder 'mask_rcnn'"
+        ConfigError, match="'unet' reads no boxes; leave 'boxes_from' out, or take the decoder 'condinst'"
     ):
         vertebra.create_model(
             "resnet10t", branches={"boxes": boxes, "masks": {**masks, "decoder": "unet"}}, image_size=64
