@@ -56,9 +56,11 @@ def quadrilaterals(shapes: Shapes, chosen: np.ndarray) -> np.ndarray:
 
 
 def _border_points(shapes: Shapes, number: int) -> np.ndarray:
-    """(P, 2) the corners of the first and last pixel in each row of an object's run lengths."""
+    """(P, 2) the corners of the first and last pixel in each row of an object's run lengths; P is 0 without a pixel."""
     size = (int(shapes.sizes[number, 0]), int(shapes.sizes[number, 1]))
     mask, left, top = shapes.region(number, size).patch()
+    if not mask.size:
+        return np.zeros((0, 2))
     rows = np.flatnonzero(mask.any(axis=1))
     low, high = mask[rows].argmax(axis=1), mask.shape[1] - mask[rows, ::-1].argmax(axis=1)
     x = np.concatenate([low, high, low, high]) + left

@@ -28,6 +28,7 @@ from vertebra.preprocess.warp import Warp, rotation
 from vertebra.tasks import get_task
 from vertebra.tasks.mixing import MosaicTile
 from vertebra.tasks.rotated_boxes.annotation import RotatedBoxAnnotation
+from vertebra.tasks.rotated_boxes.column import shown
 from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
 
 TASK = get_task("rotated_boxes")
@@ -99,6 +100,12 @@ def test_what_is_cropped_away() -> None:
     assert none.boxes.shape == (0, 4)
 
 
+def test_a_box_that_only_touches_the_image_is_outside() -> None:
+    corner = one(50, SIZE[0] + np.sqrt(2) * 10 - 4e-4, 20, 20, 45)
+    assert 0 < SIZE[0] - corner[:, 1].min() < 5e-4
+    assert len(shown(annotation(corner, one(50, 40, 20, 20, 45)), SIZE, 0.0).labels) == 1
+
+
 def test_a_stretched_canvas_has_rectangles_again() -> None:
     spec = ResizeSpec((160, 100), "resize")
     whole = TASK.data.to_canvas(annotation(one(50, 40, 20, 20, 45)), spec, spec.transform(*SIZE), LABELS)
@@ -157,6 +164,7 @@ def test_outlines_of_any_kind_are_read() -> None:
         builder.object(row, "ship", shape=Segmentation(runs=region.runs, size=region.size))
         builder.object(row, "ship", shape=Segmentation((box[:2].repeat(2, 0).reshape(-1),)))
         builder.object(row, "plane", box=(1, 2, 30, 20))
+        builder.object(row, "ship", shape=Segmentation(runs=np.array([SIZE[0] * SIZE[1]]), size=SIZE))
 
     got, notes = read(fill)
     overlaps = rotated_iou(got.corners.astype(np.float64), box[None])[:, 0]
@@ -164,9 +172,13 @@ def test_outlines_of_any_kind_are_read() -> None:
     assert [str(note) for note in notes] == [
         "1 object whose outline is no wider than a line was dropped: a.png",
         "1 object with a box but no outline, so of unknown angle was ignored in training and metrics: a.png",
+        "1 object without an outline or a box was dropped: a.png",
     ]
-    with pytest.raises(DataError):
+    with pytest.raises(
+        DataError, match="1 object with a box but no outline, so of unknown angle was ignored"
+    ) as caught:
         read(lambda builder, row: builder.object(row, "ship", box=(1, 2, 30, 20)))
+    assert "iscrowd" not in str(caught.value)
 
 
 def test_the_smallest_rectangle_around_many_points() -> None:

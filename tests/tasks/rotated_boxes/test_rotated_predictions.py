@@ -79,6 +79,8 @@ def test_the_forms_of_a_prediction() -> None:
     coco = prediction.to_coco(7)[0]
     assert coco["segmentation"] == [pytest.approx(prediction.corners[0].reshape(-1).tolist())]
     assert len(coco["bbox"]) == 4
+    upright = np.array([[0, 0], [1e-7, 20], [-5, 20], [-5, 0]])
+    assert predicted([upright], [0.9], [0]).angles.tolist() == [-90], "rounded to float32, not 90"
     assert repr(prediction) == "2 rotated boxes: bear 0.90, zebra 0.20"
     assert prediction[0].corners.shape == (1, 4, 2) and len(prediction.filter(min_score=0.5)) == 1
     picture = np.asarray(prediction.draw())

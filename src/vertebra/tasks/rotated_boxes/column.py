@@ -9,7 +9,7 @@ import numpy as np
 
 from vertebra.annotations.annotated_sizes import AnnotatedSizes, size_change
 from vertebra.annotations.scope import LabelScope
-from vertebra.geometry.rectangles import clipped_rectangles, enclosing_rectangles, hulls
+from vertebra.geometry.rectangles import MIN_AREA, clipped_rectangles, enclosing_rectangles, hulls
 from vertebra.tasks.detect.column import ObjectColumn
 from vertebra.tasks.rotated_boxes.annotation import RotatedBoxAnnotation
 
@@ -91,5 +91,5 @@ def shown(annotation: RotatedBoxAnnotation, size: tuple[int, int], min_fraction:
     corners, visible = clipped_rectangles(annotation.corners, size)
     sides = np.linalg.norm(annotation.corners[:, [1, 3]] - annotation.corners[:, :1], axis=-1)
     rest = np.linalg.norm(corners[:, [1, 3]] - corners[:, :1], axis=-1)
-    kept = (visible > 0) & (visible >= min_fraction * sides.prod(axis=1)) & (rest.min(axis=1) >= MIN_SIDE)
+    kept = (visible > MIN_AREA) & (visible >= min_fraction * sides.prod(axis=1)) & (rest.min(axis=1) >= MIN_SIDE)
     return RotatedBoxAnnotation(corners, annotation.labels, annotation.crowd, annotation.exhaustive).take(kept)

@@ -58,7 +58,8 @@ class RotatedBoxPrediction(Prediction):
     @property
     def angles(self) -> np.ndarray:
         """(M,) float32, the angle of each box's long side from the x axis: degrees, clockwise, at least -90 and below 90."""
-        return degrees(self.corners).astype(np.float32)
+        angles = degrees(self.corners).astype(np.float32)
+        return np.where(angles < 90, angles, np.float32(-90))  # rounding may reach 90
 
     @property
     def centers(self) -> np.ndarray:
