@@ -114,7 +114,8 @@ def test_the_branches_are_chosen_by_their_tasks() -> None:
     with pytest.raises(ConfigError, match="there is none of 'instances'"):
         Result({"regions": pixels((1, 20))}, None, SIZE).panoptic  # noqa: B018
     two = Result({"a": objects(), "b": objects(), "regions": pixels((1, 20))}, None, SIZE)
-    with pytest.raises(ConfigError, match=r"several branches of task 'instances' \(a, b\); choose one: instances='a'"):
+    choice = r"task 'instances' \(a, b\); choose one: result.fuse_panoptic\(instances='a'\)"
+    with pytest.raises(ConfigError, match=choice):
         two.panoptic  # noqa: B018
     assert two.fuse_panoptic(instances="b").class_names == ["sky"]
     with pytest.raises(ConfigError, match="'max_overlap' must be within 0 and 1"):
@@ -157,9 +158,19 @@ def test_an_evaluation_pairs_the_branches_of_an_image_and_stops_at_other_data() 
     whole = SegmentPrediction(pixels((0, 20)).mask, SegmentLabels(("sky", "dog")))
     predicted = objects((8, 12, 0.9, 1), (0, 4, 0.9, 0))  # the cat is below the threshold of its class
     a, b, c, d, e = (Path(name) for name in "abcde")
+    apart = PanopticEvaluation.of(info, 1)
+    assert apart is not None and not apart.notes()
+    for path in (a, b):
+        apart.add("animals", predicted, annotation, path)
+    assert apart.scores() == {} and apart.notes() == [
+        "no panoptic quality, since no image has annotations of both branches, 'animals' and 'regions'"
+    ]
     for name, path in (("regions", a), ("regions", b), ("animals", b), ("animals", a), ("animals", c), ("boxes", c)):
         evaluation.add(name, *((whole, mask) if name == "regions" else (predicted, annotation)), path)
-    assert evaluation.images == 2 and not evaluation.notes()
+    assert evaluation.images == 2
+    assert evaluation.notes() == [
+        "panoptic quality is of 2 images; 1 image has annotations of one of the branches 'animals' and 'regions' only"
+    ]
     assert evaluation.scores()["panoptic/pq"] == 1.0 and "panoptic/pq/cat" not in evaluation.scores()
     for path in (d, e):  # of more images than a batch has, the first wait no longer
         evaluation.add("animals", predicted, annotation, path)

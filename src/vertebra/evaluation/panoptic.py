@@ -35,6 +35,7 @@ class PanopticEvaluation:
 
     def __init__(self, info: ModelInfo, branches: PanopticBranches, batch_size: int) -> None:
         self.branches, self.images, self.refusal = branches, 0, ""
+        self._added = 0
         self.pixel_labels: Any = info.branches[branches.segment][1]
         threshold = score_thresholds(info, None)[branches.instances]
         assert threshold is not None, "objects with masks have a threshold"
@@ -58,6 +59,7 @@ class PanopticEvaluation:
         """Adds an image of a branch, and compares the image when both branches have it."""
         if branch not in self._waiting or self.refusal:
             return
+        self._added += 1
         instances, segment = self.branches.instances, self.branches.segment
         waiting = self._waiting[segment if branch == instances else instances]
         other = next((entry for entry in waiting if entry[0] == path), None)
@@ -82,7 +84,15 @@ class PanopticEvaluation:
         return {f"{NAME}/{name}": value for name, value in self.quality.compute().items()}
 
     def notes(self) -> list[str]:
-        """Why there are no metrics; empty if there are some."""
-        if not self.refusal:
+        """Why there are no metrics, or of how many images there are none; empty if all images were compared."""
+        if self.refusal:
+            return [f"no panoptic quality, since the data are not panoptic: {self.refusal}"]
+        alone = self._added - 2 * self.images
+        if not alone:
             return []
-        return [f"no panoptic quality, since the data are not panoptic: {self.refusal}"]
+        names = f"'{self.branches.instances}' and '{self.branches.segment}'"
+        if not self.images:
+            return [f"no panoptic quality, since no image has annotations of both branches, {names}"]
+        have = "image has" if alone == 1 else "images have"
+        compared = f"{self.images} image{'' if self.images == 1 else 's'}"
+        return [f"panoptic quality is of {compared}; {alone} {have} annotations of one of the branches {names} only"]

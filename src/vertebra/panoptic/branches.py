@@ -74,6 +74,7 @@ def _chosen(specs: Mapping[str, LabelSpec], kind: type[LabelSpec], name: str | N
         raise UnknownName(f"branch of task '{task}'", name, suitable)
     if name is None and len(suitable) > 1:
         raise ConfigError(
-            f"several branches of task '{task}' ({', '.join(suitable)}); choose one: {task}='{suitable[0]}'"
+            f"several branches of task '{task}' ({', '.join(suitable)}); choose one: "
+            f"result.fuse_panoptic({task}='{suitable[0]}')"
         )
     return name or suitable[0]
