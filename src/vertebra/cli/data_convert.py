@@ -12,7 +12,7 @@ def convert(
     path: str = typer.Argument(..., help="A data set: folder or annotation file."),
     out: str = typer.Argument(..., help="Folder of the new data set; it must not exist, or be empty."),
     to: str = typer.Option(
-        ..., help="The new format: coco, coco_panoptic, yolo, voc, masks, csv, image_folder, labelme or tar."
+        ..., help="The new format: coco, coco_panoptic, yolo, dota, voc, masks, csv, image_folder, labelme or tar."
     ),
     format_name: str | None = typer.Option(None, "--format", help="The format of the data set; by default detected."),
     split: str | None = typer.Option(None, help="Convert only this split."),

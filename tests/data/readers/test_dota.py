@@ -55,7 +55,7 @@ def test_damaged_lines_are_counted(tmp_path: Path) -> None:
     assert (
         notes(tmp_path)
         == [
-            "2 annotations that is no line of eight numbers, a class name and 0 or 1 were dropped: P1.txt",
+            "2 annotations without eight numbers, a class name and 0 or 1 in a line were dropped: P1.txt",
             "1 annotation whose last value, whether it is difficult, is not 0, 1 or 2 was dropped: P1.txt",
         ]
         or len(notes(tmp_path)) == 2

@@ -68,7 +68,7 @@ class RoIHead(Decoder[RoIHeadOutputs, AttributeTargets, AttributeDecoded]):
         channels: channels to which they are projected; None: derived from the backbone (32 to 128).
         region_size: cells along each side of a box's features.
         hidden: widths of the fully connected layers before the last one, each followed by ReLU and dropout; None: one of twice
-            times the channels.
+            the channels.
         dropout: of these layers.
         label_smoothing: fraction of the target probability that is spread over all values.
         margin: a box is enlarged by this factor.
