@@ -12,7 +12,7 @@ class BoxesWithAttributes(np.ndarray):
     """Boxes (M, 4), or one of them (4,), which have their attributes: ``boxes[0].attributes["color"].value``.
 
     In all else it is an ordinary array. A number, a slice, a mask or numbers as an index keep the attributes; the result of any
-    other operation has none.
+    other operation has none, and of a computation is an ordinary array or number.
 
     Attributes:
         attributes: by name, an `vertebra.tasks.box_attributes.types.AttributePrediction` with a row for each box.
@@ -29,6 +29,13 @@ class BoxesWithAttributes(np.ndarray):
 
     def __array_finalize__(self, source: Any) -> None:
         self.attributes = {}
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: bool = False) -> Any:
+        """The result of an operation: an array or a number without attributes; these boxes where it is written into them."""
+        if array is self:
+            return self
+        plain = np.asarray(array)
+        return plain if plain.ndim else plain[()]
 
     def __getitem__(self, index: Any) -> Any:
         """The boxes at an index; see `vertebra.tasks.prediction.Prediction`."""

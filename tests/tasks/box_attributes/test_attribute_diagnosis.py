@@ -100,5 +100,8 @@ def test_an_array_of_boxes_has_their_attributes() -> None:
     assert boxes[1:3].attributes["color"].values == boxes[[1, 2]].attributes["color"].values == ["red", "red"]
     assert [box.attributes["color"].value for box in boxes] == ["blue", "red", "red", "red"]
     assert boxes[boxes[:, 0] > 30].attributes["color"].values == ["red", "red"]
-    assert isinstance(boxes[0, 1], np.float32) and not (boxes + 1).attributes and not boxes[:, 0].attributes
+    assert isinstance(boxes[0, 1], np.float32) and not boxes[:, 0].attributes
     assert not boxes[0][:2].attributes
+    assert type(boxes * 2) is np.ndarray and isinstance(boxes.max(), np.floating), "results are as of any array"
+    boxes *= 1
+    assert boxes[1].attributes["color"].value == prediction[1].value
