@@ -69,8 +69,7 @@ def coco_metrics(
         overlap: of boxes, of masks, or the smaller of those of masks and of their boundaries.
         lvis_style: whether the images have LVIS's ``neg_category_ids`` and ``not_exhaustive_category_ids``, which are heeded.
         overlaps: returns the overlaps of an image and class by their ids, (F, T) with the best prediction first, in place of
-        those of
-            the boxes; an empty list where there are none.
+            those of the boxes; an empty list where there are none.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
