@@ -16,7 +16,7 @@ _NO = frozenset({"", "0", "0.0", "false", "no", "n", "f", "none", "null"})
 FEW = 10  # fewer unusable annotations give a note and no error, if others are left
 DROPPED = 0.5  # fraction of annotations
 UNUSED = 0.9
-IGNORED = "ignored in training and metrics"
+IGNORED_BOXES = "ignored in training and metrics"
 """What is done with an object of which a task needs more than its box, in notes."""
 
 DIGITS = 18  # of the longest whole number that is read; more do not fit in 64 bits
@@ -67,7 +67,7 @@ def check_usable(total: int, dropped: int, crowd: int, where: Path, notes: list[
     Args:
         total: number of annotations.
         dropped: number of wrong annotations that were left out.
-        crowd: number of remaining annotations that mark a crowd or a region to ignore, or are `IGNORED` by a note, which are
+        crowd: number of remaining annotations that mark a crowd or a region to ignore, or are `IGNORED_BOXES` by a note, which are
             not used in training.
         notes: the warnings of the reader, for the message.
 
@@ -79,8 +79,8 @@ def check_usable(total: int, dropped: int, crowd: int, where: Path, notes: list[
     few = unused < FEW and unused < total
     if not total or few or (unused < total and dropped <= DROPPED * total and unused <= UNUSED * total):
         return
-    reasons = [str(note) for note in notes if note.done.startswith(("dropped", "taken as 0", IGNORED))]
-    marked = crowd - sum(note.count for note in notes if note.done == IGNORED)
+    reasons = [str(note) for note in notes if note.done.startswith(("dropped", "taken as 0", IGNORED_BOXES))]
+    marked = crowd - sum(note.count for note in notes if note.done == IGNORED_BOXES)
     if marked > 0:
         reasons.append(f"{marked} mark a crowd or something to ignore ('iscrowd', 'difficult'), which is not learned")
     listed = "; ".join(reasons) or f"{dropped} were dropped"

@@ -13,7 +13,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.ranges import offsets_of
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
-from vertebra.annotations.values import IGNORED, check_usable
+from vertebra.annotations.values import IGNORED_BOXES, check_usable
 from vertebra.tasks.instances.column import InstanceColumn
 from vertebra.tasks.instances.labels import InstanceLabels
 from vertebra.tasks.instances.segment_id_column import SegmentIdInstanceColumn
@@ -74,7 +74,7 @@ def _from_shapes(annotations: Annotations, labels: InstanceLabels, notes: list[N
     bare = listed & ~drawn & ~boxed
     for which, text, result in (
         (flat, "whose outline encloses nothing", "dropped"),
-        (boxed, "with a box but no outline", IGNORED),
+        (boxed, "with a box but no outline", IGNORED_BOXES),
         (bare, "without an outline or a box", "dropped"),
     ):
         if which.any():

@@ -13,7 +13,7 @@ from vertebra.annotations.options import ReadOptions
 from vertebra.annotations.rectangles_around import rectangles_around
 from vertebra.annotations.shapes import Shapes
 from vertebra.annotations.table import Annotations
-from vertebra.annotations.values import IGNORED, check_usable
+from vertebra.annotations.values import IGNORED_BOXES, check_usable
 from vertebra.geometry.rectangles import upright_corners
 from vertebra.tasks.rotated_boxes.column import MIN_SIDE, RotatedBoxColumn
 from vertebra.tasks.rotated_boxes.labels import RotatedBoxLabels
@@ -45,7 +45,7 @@ def read_rotated_boxes(
     bare = wanted & ~drawn & ~boxed
     for which, text, result in (
         (flat, "whose outline is no wider than a line", "dropped"),
-        (boxed, "with a box but no outline, so of unknown angle", IGNORED),
+        (boxed, "with a box but no outline, so of unknown angle", IGNORED_BOXES),
         (bare, "without an outline or a box", "dropped"),
     ):
         if which.any():
