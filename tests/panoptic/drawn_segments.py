@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vertebra.annotations.mask_files import segment_colors
 from vertebra.demo.animals import ANIMALS
 from vertebra.demo.scenes import SceneStyle, draw_scene
 from vertebra.panoptic.labels import PanopticLabels
 from vertebra.panoptic.quality import Segments
-from vertebra.panoptic.types import segment_colors
 
 LABELS = PanopticLabels(("cat", "dog", "cow", "sky", "grass", "road"), 3)
 STUFF = ("sky", "grass")

@@ -133,6 +133,11 @@ def read_segment_ids(path: Path) -> np.ndarray:
     return ids
 
 
+def segment_colors(ids: np.ndarray) -> np.ndarray:
+    """A map of segment ids (H, W) as the colors that `read_segment_ids` reads: (H, W, 3) uint8, R + 256 G + 65536 B."""
+    return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)
+
+
 def describe_values(values: np.ndarray) -> str:
     """Mask values as text: ``value 7`` or ``values 7, 9, 11 …``."""
     shown = ", ".join(str(value) for value in values[:5].tolist()) + (" …" if len(values) > 5 else "")

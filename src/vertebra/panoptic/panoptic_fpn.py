@@ -63,12 +63,12 @@ def fuse(objects: InstancePrediction, pixels: SegmentPrediction, rule: FusionRul
     ids, kept = paste_objects(objects.rles.tolist(), objects.scores, objects.size, rule.max_overlap)
     class_map = pixels.mask
     minimum = rule.min_stuff_share * class_map.size
-    stuff = fill_stuff(ids, class_map, labels.stuff_ids(pixels.spec), minimum, first=len(kept) + 1)
+    to_class = labels.stuff_ids(pixels.spec)
+    stuff = fill_stuff(ids, class_map, to_class, minimum, first=len(kept) + 1)
     scores = np.full(len(stuff), np.nan, dtype=np.float32)
     if pixels.probabilities is not None:
         for row, (number, source) in enumerate(stuff.items()):
             scores[row] = pixels.probabilities[source][ids == number].mean()
-    to_class = labels.stuff_ids(pixels.spec)
     stuff_classes = to_class[np.array(list(stuff.values()), dtype=np.int64)]
     return PanopticPrediction.of(
         ids,

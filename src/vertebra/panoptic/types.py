@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from vertebra.tasks.picture import ImageLike
 
-MAX_SEGMENT_ID = 2**24 - 1  # the highest color of a PNG file
-
 
 class Segment(NamedTuple):
     """A segment of an image.
@@ -177,8 +175,3 @@ class PanopticPrediction(Prediction):
             class_id=self.class_ids.copy(),
             data={"class_name": np.asarray(self.class_names, dtype=str)},
         )
-
-
-def segment_colors(ids: np.ndarray) -> np.ndarray:
-    """A map of segment ids (H, W) as the colors of COCO panoptic: (H, W, 3) uint8, R + 256 G + 65536 B."""
-    return np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)

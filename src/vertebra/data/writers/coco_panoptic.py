@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from vertebra.annotations.class_ids import object_boxes
-from vertebra.annotations.mask_files import read_segment_ids
+from vertebra.annotations.mask_files import read_segment_ids, segment_colors
 from vertebra.annotations.notes import Note
 from vertebra.annotations.run_lengths import label_regions
 from vertebra.annotations.shapes import Shapes
@@ -232,5 +232,4 @@ def _categories(annotations: Annotations, ids: Sequence[Any]) -> list[dict[str, 
 
 def _save(ids: np.ndarray, file: Path) -> None:
     """Writes segment ids as the colors of a PNG file."""
-    colors = np.stack([ids & 255, (ids >> 8) & 255, ids >> 16], axis=-1).astype(np.uint8)
-    Image.fromarray(colors).save(file, "PNG")
+    Image.fromarray(segment_colors(ids)).save(file, "PNG")

@@ -11,6 +11,7 @@ from typing import Any
 
 from PIL import Image
 
+from vertebra.annotations.mask_files import segment_colors
 from vertebra.files import os_errors_as_run_errors, replacing, save_under_free_name
 from vertebra.inference.io.coco_results import CocoIds, coco_ids, refuse_existing
 from vertebra.inference.io.output_names import output_location
@@ -18,7 +19,7 @@ from vertebra.inference.io.pictures import encoded
 from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.panoptic.branches import panoptic_branches
-from vertebra.panoptic.types import PanopticPrediction, segment_colors
+from vertebra.panoptic.types import PanopticPrediction
 
 NAME = "panoptic"
 
