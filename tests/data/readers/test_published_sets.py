@@ -108,6 +108,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "export of Labelbox, which is not read: export it as COCO",
     ),
     "darwin": ({"images/1.jpg": None, "a/1.json": {"schema_ref": "x/darwin_json/2.0"}}, "export of V7 Darwin"),
+    "other text": (
+        {"images/1.jpg": None, "annotations/1.txt": "0 0.5 0.5 0.2 0.2\n"},
+        "of no known format; its folders images are no classes",
+    ),
     "archive": ({"job.zip": ""}, r"it holds archives; name one of them: .*job\.zip"),
     "parts": ({"HAM_images_part_1/1.jpg": None, "HAM_images_part_2/2.jpg": None}, "are hardly classes"),
     "batches": ({"batch_1/1.jpg": None, "batch_2/2.jpg": None}, "are hardly classes"),
@@ -593,3 +597,8 @@ def test_damaged_files_are_named(files: Callable[..., Path]) -> None:
     root = files({"p/1.png": None, "p/2.png": None, "p/1.pts": points, "p/2.pts": points.replace("5 6\n", "")})
     with pytest.raises(DataError, match=r"its \.pts files have 2 and 3 points"):
         load(root / "p")
+
+
+def test_a_file_with_the_name_of_a_known_one(files: Callable[..., Path]) -> None:
+    masks = {f"{folder}/{number}.png": mask(0, 1) for folder in ("images", "masks") for number in (1, 2)}
+    assert classes(load(files({**masks, "config_v1.json": {"epochs": 3}}))) == ["0", "1"]
