@@ -175,12 +175,16 @@ def test_files_beside_class_folders_that_are_of_nothing_known(class_folders: Mak
     root = class_folders({"cat/images_1": 4, "cat/images_2": 4, "dog/images_1": 4, "dog/images_2": 4})
     (root / "train-images-idx3-ubyte").write_bytes(b"")
     (root / "run.json").write_text('{"task_id": 4}')
+    (root / "train.txt").write_text("trained on a Monday\n")
+    (root / "test.txt").write_text("")
     for side in ("", "_L"):
         (root / "dog" / "images_1" / f"0{side}.png").write_bytes((next(root.glob("cat/images_1/*"))).read_bytes())
     data_set = find_data(root, "classify")
     assert data_set.format == "image_folder"
     read = ImageFolderReader().load(root, None, ReadOptions())
-    assert len(read) == 18
+    assert len(read) == 18 and not ImageFolderReader().splits(root)
+    aside = "2 text files with the name of a list, but no names of images, were left aside: train.txt, test.txt"
+    assert aside in [str(note) for note in read.notes]
 
 
 def test_classes_called_as_other_folders(class_folders: Make) -> None:

@@ -18,6 +18,7 @@ from vertebra.data.index import Index
 from vertebra.data.open import find_data, open_data
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.table_runs import parse_runs
 from vertebra.errors import DataError
 
@@ -348,6 +349,16 @@ def test_run_lengths(order: str, header: str, files: Callable[..., Path]) -> Non
     where = "down the columns" if order == "columns" else "along the rows"
     assert f"2 cells of run lengths in column 'EncodedPixels' were read as pixels counted {where}" in notes(read)
     assert len(open_data(root, "instances", "train")) + len(open_data(root, "instances", "val")) == 2
+
+
+def test_tables_that_are_nearly_of_run_lengths(files: Callable[..., Path]) -> None:
+    bare = "".join(f"{number}.jpg,-1\n" for number in (2, 3, 4))
+    root = files({**images("1.jpg", "2.jpg", "3.jpg", "4.jpg"), "a.csv": f"image,rle\n1.jpg,5 3 40 2\n{bare}"})
+    read = load(root)
+    assert len(read.objects) == 1 and len(read) == 4
+    root = files({"a.csv": "file,image_class\n1.jpg,polar_bear\n2.jpg,brown_bear\n"})
+    options = ReadOptions(columns=(("image", "file"), ("label", "image_class")))
+    assert TableReader().load(root, None, options).category_names == ("brown_bear", "polar_bear")
 
 
 def test_run_lengths_of_other_images_are_refused(files: Callable[..., Path]) -> None:
