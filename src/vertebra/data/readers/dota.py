@@ -27,7 +27,9 @@ from vertebra.data.readers.tool_objects import Problems, ToolImage, ToolObject, 
 from vertebra.errors import DataError
 
 _NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_LINE = re.compile(rb"^(?:%s[ \t]+){8}(?!%s(?:[ \t]|\r?$))\S+(?:[ \t]+[012])?[ \t]*\r?$" % (_NUMBER, _NUMBER), re.MULTILINE)
+_LINE = re.compile(
+    rb"^(?:%s[ \t]+){8}(?!%s(?:[ \t]|\r?$))\S+(?:[ \t]+[012])?[ \t]*\r?$" % (_NUMBER, _NUMBER), re.MULTILINE
+)
 _HEADER = re.compile(r"(?:imagesource|gsd|acquisition dates)\s*:", re.IGNORECASE)
 _FIRST_LINE = re.compile(rb"\s*imagesource\s*:", re.IGNORECASE)
 _UPRIGHT = re.compile(r"hbb|rec|task2", re.IGNORECASE)  # in names of folders with upright boxes of the same objects
