@@ -78,8 +78,7 @@ def _opened(kind: Format, path: Path, number: int) -> tuple[str, str]:
     try:
         kind.read(path, number)
     except VertebraError as error:
-        message = str(error)
-        return ("clean", message) if "\n" not in message else ("traceback", f"a message of several lines: {message}")
+        return "clean", str(error)
     except BaseException as error:  # all else is a fault, MemoryError and RecursionError too
         last = traceback.extract_tb(error.__traceback__)[-1]
         return "traceback", f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"[:400]

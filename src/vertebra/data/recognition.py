@@ -51,10 +51,10 @@ def unknown_format(folder: Path, task: str | None, able: Sequence[str]) -> DataE
         task: None for any.
         able: the formats with labels for it.
     """
-    known = known_layout(folder) or _archive_inside(folder)
+    reasons = _refusals(folder, able)
+    known = known_layout(folder) or ("" if reasons else _archive_inside(folder))
     if known:
         return DataError(f"{folder}: {known}. {LIST}")
-    reasons = _refusals(folder, able)
     other = next((name for name, reader in all_readers().items() if task and reader.looks_like(folder)), None)
     if other is None:
         likely = _likely(folder, able)

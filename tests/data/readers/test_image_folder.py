@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vertebra.annotations.options import ReadOptions
 from vertebra.data.index import Index
-from vertebra.data.open import open_data
+from vertebra.data.open import find_data, open_data
+from vertebra.data.readers.image_folder import ImageFolderReader
 from vertebra.errors import DataError
 from vertebra.tasks.classify.column import ClassColumn
 
@@ -149,6 +151,10 @@ def test_classes_of_deeper_images(class_folders: Make) -> None:
             r"lie deeper than in .*; .* name .*amazon/images",
         ),
         ({"images": 4, "annotations": 1}, "its folders annotations, images are no classes"),
+        (
+            {"covid/images": 2, "covid/masks": 2, "sound/images": 2, "sound/masks": 2},
+            "its folders covid, sound hold images beside masks or labels; for classes, put those of each into one",
+        ),
     ],
 )
 def test_folders_that_are_no_classes(class_folders: Make, counts: dict[str, int], message: str) -> None:
@@ -163,6 +169,22 @@ def test_a_table_beside_the_images_is_named(class_folders: Make) -> None:
     (root / "labels.csv").write_text("file,label\n0.jpg,a\n")
     with pytest.raises(DataError, match=r"its folders images are no classes; the classes may be in labels\.csv"):
         open_data(root, "classify", "train", format="image_folder")
+
+
+def test_files_beside_class_folders_that_are_of_nothing_known(class_folders: Make) -> None:
+    root = class_folders({"cat/images_1": 4, "cat/images_2": 4, "dog/images_1": 4, "dog/images_2": 4})
+    (root / "train-images-idx3-ubyte").write_bytes(b"")
+    (root / "run.json").write_text('{"task_id": 4}')
+    (root / "train.txt").write_text("trained on a Monday\n")
+    (root / "test.txt").write_text("")
+    for side in ("", "_L"):
+        (root / "dog" / "images_1" / f"0{side}.png").write_bytes((next(root.glob("cat/images_1/*"))).read_bytes())
+    data_set = find_data(root, "classify")
+    assert data_set.format == "image_folder"
+    read = ImageFolderReader().load(root, None, ReadOptions())
+    assert len(read) == 18 and not ImageFolderReader().splits(root)
+    aside = "2 text files with the name of a list, but no names of images, were left aside: train.txt, test.txt"
+    assert aside in [str(note) for note in read.notes]
 
 
 def test_classes_called_as_other_folders(class_folders: Make) -> None:

@@ -18,6 +18,7 @@ from vertebra.data.index import Index
 from vertebra.data.open import find_data, open_data
 from vertebra.data.readers import all_readers
 from vertebra.data.readers.base import AnnotationReader
+from vertebra.data.readers.table import TableReader
 from vertebra.data.readers.table_runs import parse_runs
 from vertebra.errors import DataError
 
@@ -108,6 +109,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "export of Labelbox, which is not read: export it as COCO",
     ),
     "darwin": ({"images/1.jpg": None, "a/1.json": {"schema_ref": "x/darwin_json/2.0"}}, "export of V7 Darwin"),
+    "other text": (
+        {"images/1.jpg": None, "annotations/1.txt": "0 0.5 0.5 0.2 0.2\n"},
+        "of no known format; its folders images are no classes",
+    ),
     "archive": ({"job.zip": ""}, r"it holds archives; name one of them: .*job\.zip"),
     "parts": ({"HAM_images_part_1/1.jpg": None, "HAM_images_part_2/2.jpg": None}, "are hardly classes"),
     "batches": ({"batch_1/1.jpg": None, "batch_2/2.jpg": None}, "are hardly classes"),
@@ -344,6 +349,16 @@ def test_run_lengths(order: str, header: str, files: Callable[..., Path]) -> Non
     where = "down the columns" if order == "columns" else "along the rows"
     assert f"2 cells of run lengths in column 'EncodedPixels' were read as pixels counted {where}" in notes(read)
     assert len(open_data(root, "instances", "train")) + len(open_data(root, "instances", "val")) == 2
+
+
+def test_tables_that_are_nearly_of_run_lengths(files: Callable[..., Path]) -> None:
+    bare = "".join(f"{number}.jpg,-1\n" for number in (2, 3, 4))
+    root = files({**images("1.jpg", "2.jpg", "3.jpg", "4.jpg"), "a.csv": f"image,rle\n1.jpg,5 3 40 2\n{bare}"})
+    read = load(root)
+    assert len(read.objects) == 1 and len(read) == 4
+    root = files({"a.csv": "file,image_class\n1.jpg,polar_bear\n2.jpg,brown_bear\n"})
+    options = ReadOptions(columns=(("image", "file"), ("label", "image_class")))
+    assert TableReader().load(root, None, options).category_names == ("brown_bear", "polar_bear")
 
 
 def test_run_lengths_of_other_images_are_refused(files: Callable[..., Path]) -> None:
@@ -593,3 +608,8 @@ def test_damaged_files_are_named(files: Callable[..., Path]) -> None:
     root = files({"p/1.png": None, "p/2.png": None, "p/1.pts": points, "p/2.pts": points.replace("5 6\n", "")})
     with pytest.raises(DataError, match=r"its \.pts files have 2 and 3 points"):
         load(root / "p")
+
+
+def test_a_file_with_the_name_of_a_known_one(files: Callable[..., Path]) -> None:
+    masks = {f"{folder}/{number}.png": mask(0, 1) for folder in ("images", "masks") for number in (1, 2)}
+    assert classes(load(files({**masks, "config_v1.json": {"epochs": 3}}))) == ["0", "1"]

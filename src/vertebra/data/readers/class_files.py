@@ -73,10 +73,11 @@ def _names_by_value(root: Path) -> tuple[str, ...] | None:
 
 
 def _names_of_config(root: Path) -> tuple[str, ...] | None:
-    """The names in Mapillary's ``config_v2.0.json``, in the order of the values; None without such a file."""
+    """The names in Mapillary's ``config_v2.0.json``, in the order of the values; None without such a file, or for another one."""
     files = sorted(root.glob("config_v*.json"))
     try:
-        labels = json.loads(files[-1].read_text(encoding="utf-8"))["labels"] if files else None
+        content = json.loads(files[-1].read_text(encoding="utf-8")) if files else None
+        labels = content.get("labels") if isinstance(content, dict) else None
         return tuple(str(label["readable"]) for label in labels) if labels else None
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise DataError(f"{files[-1]}: no list 'labels' with the readable name of each; copy the file again") from None

@@ -69,10 +69,13 @@ def no_classes(path: Path) -> str:
     if inside and len(names) == 1:
         return f"its only folder {names[0]} is no class; the classes may be in {inside}"
     inner = [below for folder in folders for below in folders_in(folder)]
-    deeper = bool(inner) and all(folder_kind(below.name) for below in inner)
-    deeper = deeper and (len(inner) > len(folders) or any(folders_in(below) for below in inner))
-    if deeper and not any(has_direct_image(folder) for folder in folders):
+    kinds = {folder_kind(below.name) for below in inner}
+    if "" in kinds or not inner or any(map(has_direct_image, folders)):
+        return ""
+    if any(folders_in(below) for below in inner):
         return f"the classes lie deeper than in its folders {shorten(names)}{_meant(inner)}"
+    if len(kinds) > 1:
+        return f"its folders {shorten(names)} hold images beside masks or labels; for classes, put those of each into one folder"
     return ""
 
 
@@ -109,7 +112,9 @@ def _sidecar(path: Path) -> str:
 
 def masks_among(images: Sequence[Path]) -> set[Path]:
     """The images that are masks of others by their names: ``1_mask.png`` and ``1_mask_2.png`` beside ``1.png``."""
-    endings = tuple(ending for ending in ENDINGS if ending)
+    endings = tuple(
+        ending for ending in ENDINGS if ending not in ("", "_L")
+    )  # "_L" is as often the left one of two views
     numbered = [image for image in images if _NUMBER.sub("", image.stem).endswith(endings)]
     if not numbered:
         return set()

@@ -32,7 +32,7 @@ from vertebra.data.readers.class_folder_layout import (
 from vertebra.data.readers.files import folders_in, has_yolo_labels, images_below, is_image, lines_of, listing, walk
 from vertebra.data.readers.flat_splits import Labeled, flat_splits
 from vertebra.data.readers.name_lists import FileNames, read_names
-from vertebra.data.readers.split_lists import NUMBERED_LISTS, list_files, numbered_splits
+from vertebra.data.readers.split_lists import NUMBERED_LISTS, list_files, lists_images, numbered_splits
 from vertebra.data.readers.table_sources import of_split
 from vertebra.data.splits import split_of
 from vertebra.errors import DataError
@@ -66,7 +66,7 @@ class ImageFolderReader(AnnotationReader):
         root = class_root(path)
         parts = folders_of_splits(root)
         if not parts:
-            return tuple(list_files(path, LIST_FOLDERS)) or tuple(sorted(set(numbered_splits(path).values())))
+            return tuple(_lists(path, [])) or tuple(sorted(set(numbered_splits(path).values())))
         return tuple(dict.fromkeys([*parts, *flat_splits(path, flat_folders(root, parts), _names_in(parts), [])]))
 
     def load(self, path: Path, split: str | None, options: ReadOptions) -> Annotations:
@@ -88,7 +88,7 @@ class ImageFolderReader(AnnotationReader):
         for name in names:
             builder.category(Category(name))
         flat = flat_splits(path, flat_folders(root, parts), names, builder.notes) if parts else {}
-        lists = {} if parts else list_files(path, LIST_FOLDERS)
+        lists = {} if parts else _lists(path, builder.notes)
         numbered = {} if parts or lists else numbered_splits(path)
         skipped: dict[str, int] = {}
         codes: dict[str, int] = {}
@@ -134,6 +134,16 @@ def _files_of_part(folder: Path, labeled: Labeled | None, names: Sequence[str]) 
     for image, name in labeled:
         files[name].append(image)
     return files
+
+
+def _lists(path: Path, notes: list[Note]) -> dict[str, Path]:
+    """The lists of the splits; those that are empty, or have other text, are left aside with a note."""
+    files = list_files(path, LIST_FOLDERS)
+    lists = {split: file for split, file in files.items() if lists_images(file)}
+    other = [file.name for split, file in files.items() if split not in lists]
+    if other:
+        notes.append(Note.of("text file", "with the name of a list, but no names of images,", "left aside", other))
+    return lists
 
 
 def _listed_codes(

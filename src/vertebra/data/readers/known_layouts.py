@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from vertebra.data.readers.files import depth_below, files_of, is_image, walk
+from vertebra.data.readers.files import any_below, depth_below, files_of, is_image, walk
 
 DEEPEST = 3
 MAX_FOLDERS = 100
@@ -54,11 +54,12 @@ LAYOUTS = (
     KnownLayout("MNIST and similar sets", ("*-ubyte*",), ARRAYS),
 )
 EXPORTS = (
-    ("Labelbox", b'"data_row"'),
-    ("V7 Darwin", b"darwin_json"),
-    ("Encord", b'"label_hash"'),
-    ("Scale", b'"task_id"'),
+    ("Labelbox", (b'"data_row"',)),
+    ("V7 Darwin", (b"darwin_json",)),
+    ("Encord", (b'"label_hash"',)),
+    ("Scale", (b'"task_id"', b'"params"', b'"attachment')),
 )
+"""Tools, and the words that are all in the first JSON file of their exports."""
 
 
 def known_layout(path: Path) -> str:
@@ -68,8 +69,11 @@ def known_layout(path: Path) -> str:
     names = _names(path)
     for layout in LAYOUTS:
         if all(any(fnmatchcase(name, pattern) for name in names) for pattern in layout.patterns):
+            if layout.cure == ARRAYS and any_below(path, is_image):  # somebody saved them as files
+                continue
             return f"its files are those of {layout.name}, which are not read: {layout.cure}"
-    tool = next((tool for tool, mark in EXPORTS if mark in _json_start(path)), "")
+    start = _json_start(path)
+    tool = next((tool for tool, marks in EXPORTS if all(mark in start for mark in marks)), "")
     return f"it is an export of {tool}, which is not read: {EXPORT}" if tool else ""
 
 

@@ -43,6 +43,12 @@ def numbered_splits(path: Path) -> Mapping[str, str]:
     return {name.strip(): "train" if codes[number] == "1" else "test" for number, name in names if number in codes}
 
 
+def lists_images(file: Path) -> bool:
+    """Whether one of the first lines of a text file may name an image: it has a path or an image's ending, or is one word."""
+    lines = [line.replace(",", " ").split() for line in lines_of(file, HEAD_LINES)]
+    return any(len(words) == 1 or any("/" in word or is_image(word) for word in words) for words in lines)
+
+
 def is_split_list(name: str) -> bool:
     """Whether a file name is that of a list of a split, as ``train.txt`` or ``test_list.txt``."""
     return name.endswith(".txt") and _LIST.match(name.removesuffix(".txt")) is not None

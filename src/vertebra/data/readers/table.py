@@ -78,7 +78,8 @@ class TableReader(AnnotationReader):
     def refusal(self, path: Path) -> str:
         """Which columns the first table has, if none is understood."""
         try:
-            return _nothing(path) if _files(path) and not _sources(path, {}, head=True) else ""
+            read = _files(path) and _sources(path, {}, head=True)
+            return "" if read or not _plain_tables(path) else _nothing(path)
         except DataError as error:
             return str(error)
 
@@ -169,8 +170,13 @@ def _is_other(name: str) -> bool:
     return any(word in normal_name(name.rpartition(".")[0]) for word in OTHERS)
 
 
+def _plain_tables(path: Path) -> list[Path]:
+    """The tables that are no files and folders of public data sets."""
+    return [file for file in _files(path) if not is_published(file)]
+
+
 def _nothing(path: Path) -> str:
-    files = _files(path)
+    files = _plain_tables(path)
     if not files:
         return f"{path}: no table (CSV, TSV, JSON lines or Parquet) in it"
     table = read_table(files[0], head=True)

@@ -20,6 +20,7 @@ from vertebra.data.readers.table_files import Table, cell_text, normal_name
 from vertebra.errors import DataError
 
 RUN_COLUMNS = ("encodedpixels", "rle", "rles", "rlemask", "maskrle", "annotation", "segmentation", "mask")
+NOTHING = ("", "-1")  # cells of images without an object
 SAMPLED = 200
 LARGEST = 1 << 40  # the number of a pixel
 _PAIRS = re.compile(r"\d+ \d+( \d+ \d+)*")
@@ -29,7 +30,7 @@ _TWO_IN_ONE = re.compile(r"(image.*)_(class.*)", re.IGNORECASE)
 def runs_column(table: Table) -> int | None:
     """The column of run lengths by its name and its cells; None without one."""
     for number, name in enumerate(table.names or ()):
-        texts = [text for cell in table.columns[number][:SAMPLED] if (text := cell_text(cell))]
+        texts = [text for cell in table.columns[number][:SAMPLED] if (text := cell_text(cell)) not in NOTHING]
         runs = [pairs for text in texts if (pairs := parse_runs(text)) is not None]
         if normal_name(name) in RUN_COLUMNS and texts and len(runs) > len(texts) // 2:
             return number
@@ -50,7 +51,9 @@ def parse_runs(text: str) -> np.ndarray | None:
 
 
 def divided_names(table: Table) -> Table:
-    """The table with a column ``ImageId_ClassId`` as two, ``ImageId`` and ``ClassId``; others as they are."""
+    """A table of run lengths with a column ``ImageId_ClassId`` as two, ``ImageId`` and ``ClassId``; others as they are."""
+    if runs_column(table) is None:
+        return table
     for number, name in enumerate(table.names or ()):
         match = _TWO_IN_ONE.fullmatch(name)
         parts = [cell_text(cell).rpartition("_") for cell in table.columns[number]]
@@ -94,7 +97,7 @@ def add_runs(
             bare.append(builder.name_of(row))
         elif pairs is not None and pairs[-1].sum() - 1 <= int(sizes[number].prod()):
             objects.append((row, str(name), pairs, (int(sizes[number, 1]), int(sizes[number, 0]))))
-        elif text in ("", "-1"):
+        elif text in NOTHING:
             empty += 1
         else:
             wrong.append(builder.name_of(row))
