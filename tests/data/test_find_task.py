@@ -28,8 +28,13 @@ def test_masks_are_segmented(masks: Make) -> None:
     ("annotation", "category", "task", "alternatives"),
     [
         ({"bbox": [2, 2, 7, 7]}, {}, "detect", {"classify"}),
-        ({"bbox": [2, 2, 7, 7], "segmentation": OUTLINE}, {}, "detect", {"classify", "instances", "segment"}),
-        ({"segmentation": OUTLINE}, {}, "segment", {"classify", "detect", "instances"}),
+        (
+            {"bbox": [2, 2, 7, 7], "segmentation": OUTLINE},
+            {},
+            "detect",
+            {"classify", "instances", "rotated_boxes", "segment"},
+        ),
+        ({"segmentation": OUTLINE}, {}, "segment", {"classify", "detect", "instances", "rotated_boxes"}),
         ({"bbox": [2, 2, 7, 7], "keypoints": [3, 3, 2]}, {"keypoints": ["nose"]}, "keypoints", {"classify", "detect"}),
     ],
 )
