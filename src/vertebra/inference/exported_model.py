@@ -17,6 +17,7 @@ from vertebra.preprocess.image_transform import ImageTransform, ResizeSpec
 from vertebra.runtimes import find_format, open_file, read_metadata
 from vertebra.runtimes.base import Session
 from vertebra.runtimes.model_files.metadata import CLASS_MAP, from_json
+from vertebra.tasks import get_task
 
 
 class ExportedModel:
@@ -77,7 +78,14 @@ class ExportedModel:
         except Exception as error:  # each runtime raises its own types
             shapes = " and ".join(str(array.shape) for array in arrays)
             raise WeightsError(f"{self.path}: does not run on inputs {shapes} ({first_line(error)})") from error
-        return {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
+        decoded = {branch: [next(values) for _ in fields] for branch, fields in self.outputs.items()}
+        for branch, (task, labels) in self.info.branches.items():
+            if get_task(task).image_level and decoded[branch][0].shape[-1] != labels.class_count:
+                raise WeightsError(
+                    f"{self.path}: its metadata has {labels.class_count} classes for branch '{branch}', and its outputs "
+                    f"{decoded[branch][0].shape[-1]}; export the model again"
+                )
+        return decoded
 
     def predictor(self, **options: Any) -> ExportedPredictor:
         """A predictor on images of any size; see `ExportedPredictor`.

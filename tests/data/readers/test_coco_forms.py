@@ -271,3 +271,9 @@ def test_panoptic_entries_by_both_decoders() -> None:
     data = json.dumps(content).encode()
     fast, slow = decode_coco(data, Path("a.json"), PanopticEntry), _decode_slowly(data, Path("a.json"), PanopticEntry)
     assert msgspec.to_builtins(fast.annotations) == msgspec.to_builtins(slow.annotations)
+
+
+def test_the_json_of_a_run_folder_is_no_coco_file(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text(json.dumps({"data": {"train": {"images": 16, "annotations": "41c8"}}}))
+    assert not CocoReader().looks_like(tmp_path)

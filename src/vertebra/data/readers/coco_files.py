@@ -11,6 +11,7 @@ from vertebra.data.splits import split_of
 from vertebra.errors import DataError
 
 _KEY = re.compile(rb'"(images|annotations|categories|info|licenses)"\s*:')
+_LIST = re.compile(rb'"(images|annotations|categories)"\s*:\s*\[')
 _SNIFFED = 65536  # bytes at both ends of a file
 _PREFERRED = ("instances", "_annotations.coco")
 _POINTS = ("person_keypoints",)
@@ -58,7 +59,7 @@ def tops_of(file: Path, folder: Path) -> list[Path]:
 
 
 def candidates(path: Path) -> list[Path]:
-    """The JSON files of a data set."""
+    """The JSON files of a data set; of other folders those with one of COCO's lists, since a run's folder has JSON files, too."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".json" else []
     inner = [
@@ -67,7 +68,10 @@ def candidates(path: Path) -> list[Path]:
         if folder.name.lower() in ("annotations", "annotation") or split_of(folder.name)
     ]
     files = [file for folder in (path, *inner) for file in files_of(folder, ".json")]
-    return files or [file for folder in folders_in(path)[:MAX_FOLDERS] for file in files_of(folder, ".json")]
+    if files:
+        return files
+    deeper = [file for folder in folders_in(path)[:MAX_FOLDERS] for file in files_of(folder, ".json")]
+    return [file for file in deeper if _LIST.search(_start(file))]
 
 
 def is_coco(file: Path) -> bool:
@@ -88,9 +92,13 @@ def is_panoptic(file: Path) -> bool:
 def _is_some_coco(file: Path) -> bool:
     if not file.is_file():
         return False
-    with file.open("rb") as opened:
-        start = opened.read(_SNIFFED)
+    start = _start(file)
     return start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _KEY.search(start) is not None
+
+
+def _start(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(_SNIFFED)
 
 
 def _one(files: Sequence[Path], path: Path, split: str, words: tuple[str, ...]) -> Path:

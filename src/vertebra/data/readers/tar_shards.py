@@ -131,7 +131,7 @@ def _categories(shards: ShardList) -> list[Category] | None:
         return None
     try:
         return [_category(entry) for entry in shards.dataset["classes"]]
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise DataError(f"{shards.where}: the classes in dataset.json are damaged; write it anew") from None
 
 

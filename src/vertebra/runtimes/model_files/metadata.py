@@ -91,7 +91,8 @@ def from_json(text: str | None, name: str) -> FileInfo:
         for branch, entry in values["branches"].items():
             fields = {key: _tuples(value) for key, value in entry["labels"].items()}
             branches[branch] = (entry["task"], get_task(entry["task"]).labels(**fields))
-        outputs = {branch: entry["outputs"] for branch, entry in values["branches"].items()}
+            _names(list(branches[branch][1].classes))
+        outputs = {branch: _names(entry["outputs"]) for branch, entry in values["branches"].items()}
         whole = frozenset(
             branch
             for branch, entry in values["branches"].items()
@@ -118,6 +119,17 @@ def from_json(text: str | None, name: str) -> FileInfo:
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
     return FileInfo(info, outputs, report, values.get("config"), details)
+
+
+def _names(values: Any) -> list[str]:
+    """A list of names as it is.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("no list of names")
+    return values
 
 
 def _attribute_sources(entries: Mapping[str, Any]) -> dict[str, str]:
