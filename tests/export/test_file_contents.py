@@ -388,6 +388,25 @@ def test_a_file_that_gives_something_else_than_it_says(file: Path, tmp_path: Pat
     assert "older Vertebra (format 1), but this one reads format 2" in _refused(_changed(file, tmp_path, older))
 
 
+def test_metadata_with_other_classes(file: Path, tmp_path: Path) -> None:
+    def changed(file: Path, branch: str, change: Callable[[dict[str, Any]], object]) -> Path:
+        def edit(proto: Any) -> None:
+            values = json.loads(next(entry.value for entry in proto.metadata_props if entry.key == KEY))
+            change(values["branches"][branch])
+            del proto.metadata_props[:]
+            proto.metadata_props.add(key=KEY, value=json.dumps(values))
+
+        return _changed(file, tmp_path, edit)
+
+    for wrong in (lambda entry: entry["labels"].update(classes=1.5), lambda entry: entry.update(outputs=1.5)):
+        assert "no file that Vertebra exported" in _refused(changed(file, "boxes", wrong))
+    classifier = tmp_path / "classes.onnx"
+    export_model(vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=32), classifier)
+    fewer = vertebra.load(changed(classifier, "classify", lambda entry: entry["labels"]["classes"].pop()))
+    with pytest.raises(WeightsError, match=r"metadata has 1 classes for branch 'classify', and its outputs 2; export"):
+        fewer.predict(np.zeros((8, 8, 3), np.uint8))
+
+
 def test_what_a_runtime_cannot_compute_is_told_in_one_line(file: Path) -> None:
     with pytest.raises(WeightsError, match=r"^[^\n]+ does not run on inputs \(1, 8, 8, 4\) \([^\n]+\)$"):
         vertebra.load(file).run(np.zeros((1, 8, 8, 4), np.uint8))
