@@ -392,7 +392,7 @@ def test_metadata_with_other_classes(file: Path, tmp_path: Path) -> None:
     def changed(file: Path, branch: str, change: Callable[[dict[str, Any]], object]) -> Path:
         def edit(proto: Any) -> None:
             values = json.loads(next(entry.value for entry in proto.metadata_props if entry.key == KEY))
-            change(values["branches"][branch])
+            change(values["branches"][branch] if branch else values)
             del proto.metadata_props[:]
             proto.metadata_props.add(key=KEY, value=json.dumps(values))
 
@@ -400,6 +400,7 @@ def test_metadata_with_other_classes(file: Path, tmp_path: Path) -> None:
 
     for wrong in (lambda entry: entry["labels"].update(classes=1.5), lambda entry: entry.update(outputs=1.5)):
         assert "no file that Vertebra exported" in _refused(changed(file, "boxes", wrong))
+    assert "no file that Vertebra exported" in _refused(changed(file, "", lambda values: values.update(channels=3.0)))
     classifier = tmp_path / "classes.onnx"
     export_model(vertebra.create_model("test_resnet", decoder="linear", classes=["a", "b"], image_size=32), classifier)
     fewer = vertebra.load(changed(classifier, "classify", lambda entry: entry["labels"]["classes"].pop()))

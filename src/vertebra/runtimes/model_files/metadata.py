@@ -103,7 +103,7 @@ def from_json(text: str | None, name: str) -> FileInfo:
         resize_spec = ResizeSpec.from_dict(values["preprocess"])
         info = ModelInfo(
             resize_spec,
-            values["channels"],
+            _whole_number(values["channels"]),
             branches,
             whole,
             thresholds=thresholds,
@@ -119,6 +119,17 @@ def from_json(text: str | None, name: str) -> FileInfo:
             f"{name}: no file that Vertebra exported; make one with: vertebra export RUN --to onnx"
         ) from None
     return FileInfo(info, outputs, report, values.get("config"), details)
+
+
+def _whole_number(value: Any) -> int:
+    """A number as it is.
+
+    Raises:
+        TypeError: it is no positive integer.
+    """
+    if type(value) is not int or value < 1:
+        raise TypeError("no positive integer")
+    return value
 
 
 def _names(values: Any) -> list[str]:
