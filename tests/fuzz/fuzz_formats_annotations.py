@@ -26,6 +26,7 @@ MULTILABEL = {
     "classify": (True,),
     "segment": (False, True),
     "instances": (False,),
+    "rotated_boxes": (False,),
 }
 
 
