@@ -223,7 +223,7 @@ def _crowdhuman(file: Path, head: bool) -> Table | None:
             rows += [[image, *map(float, box), "person", int(tag == "mask" or ignore)] for box, tag, ignore in boxes]
             if not boxes and entry["ID"]:
                 rows.append([image, "", "", "", "", "person", 0])
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise DataError(f"{file}: line {number} is no image with 'ID' and 'gtboxes'; copy the file again") from None
     if any(len(row) != 7 for row in rows):
         raise DataError(f"{file}: a box is not four numbers; copy the file again")
@@ -249,7 +249,7 @@ def _scalabel(file: Path, head: bool) -> Table | None:
                     rows.append([folder + str(frame["name"]), *sides, str(label["category"])])
             if len(rows) == before:
                 rows.append([folder + str(frame["name"]), *[""] * 5])
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise DataError(f"{file}: a frame without 'name', or a label without 'category' and four sides") from None
     notes = [Note.of("label", "without a box", "left out", [file.name], left_out)] if left_out else []
     return _table(file, ("image", *BOX, "class"), rows, notes)
@@ -306,7 +306,7 @@ def _mpii(file: Path, head: bool) -> Table | None:
             if len(joints) != len(JOINTS):
                 raise ValueError
             rows.append([str(person["image"]), *[value for joint in joints for value in joint]])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         raise DataError(f"{file}: a person without an image, {len(JOINTS)} joints and their visibility") from None
     names = [f"{joint}_{axis}" for joint in JOINTS for axis in ("x", "y", "v")]
     return _table(file, ("image", *names), rows)
