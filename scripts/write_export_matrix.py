@@ -52,7 +52,7 @@ and decoded outputs within 1e-4 of PyTorch's, at another batch size and, where i
 not fit, and are refused when the model is built. `-`: no file can be made. Either way the file takes images of any size in pixels,
 with its preprocessing inside. {count}
 
-A decoder that reads boxes stands on the same neck as a small detector, `fcos`, whose outputs are compared, too.
+A decoder that reads boxes is built with a small detector, `fcos`, on the same neck; the detector's outputs are compared, too.
 
 Weights are random; where rounding alone decides what a model with them says, others are drawn.
 

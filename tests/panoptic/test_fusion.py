@@ -16,7 +16,7 @@ from vertebra.inference.results import Result
 from vertebra.model_info import ModelInfo
 from vertebra.panoptic.ground_truth import true_segments
 from vertebra.panoptic.labels import PanopticLabels
-from vertebra.panoptic.panoptic_fpn import FusionRule, fuse, fuse_segments
+from vertebra.panoptic.panoptic_fpn import FusionRule, fuse
 from vertebra.preprocess.image_transform import ResizeSpec
 from vertebra.tasks.instances.annotation import InstanceAnnotation
 from vertebra.tasks.instances.labels import InstanceLabels
@@ -80,17 +80,6 @@ def test_stuff_has_a_score_where_probabilities_were_kept() -> None:
     probabilities[1, :, 4:], probabilities[1, :, :4] = 0.7, 0.3
     fused = fuse(objects((0, 4, 0.9, 0)), pixels((1, 20), probabilities=probabilities))
     assert fused.scores.tolist() == pytest.approx([0.9, 0.7])
-
-
-def test_segments_of_one_stuff_class_become_one() -> None:
-    labels = PanopticLabels(("cat", "sky"), 1)
-    rles = [region(0, 5), region(4, 10), region(10, 12), region(12, 20, rows=1)]
-    scores, classes = np.array([0.6, 0.9, 0.8, 0.7]), np.array([1, 0, 1, 1])
-    fused = fuse_segments(rles, scores, classes, SIZE, labels)
-    assert fused.class_names == ["cat", "sky"] and fused.areas.tolist() == [60, 68]
-    assert fused.scores.tolist() == pytest.approx([0.9, 0.8])
-    assert fused.ids[0].tolist() == [2] * 4 + [1] * 6 + [2] * 10 and fused.ids[1, 12:].max() == 0
-    assert len(fuse_segments(rles, scores, classes, SIZE, labels, FusionRule(min_stuff_share=0.5))) == 1
 
 
 def test_a_fused_prediction_is_used_as_any_other() -> None:

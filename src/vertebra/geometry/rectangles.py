@@ -116,8 +116,8 @@ def rotated_iou(first: Array, second: Array) -> Array:
 
 
 def enclosing_rectangles(points: Array) -> Array:
-    """The smallest rectangles around a few points each, within 0.1 % of their area; a rectangle stays as it is, but for the order
-    of its corners.
+    """The smallest rectangle around each group of points, with an area at most 0.1 % above the smallest. The corners of a rectangle
+    stay the same, but may be in another order.
 
     A side of the smallest rectangle lies on a side of the points' hull (Freeman and Shapira, Determining the minimum-area encasing
     rectangle for an arbitrary closed curve, CACM 1975), so the directions of all pairs of points are tried.

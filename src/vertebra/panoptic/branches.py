@@ -35,7 +35,7 @@ def panoptic_branches(
         instances, segment: names of branches, if there are several of a kind.
 
     Raises:
-        ConfigError: there is no such branch, there are several and none is named, or the classes of pixels may overlap.
+        ConfigError: a named branch does not exist, several branches fit and none is named, or the classes of pixels may overlap.
     """
     things, pixels = _chosen(specs, InstanceLabels, instances), _chosen(specs, SegmentLabels, segment)
     return PanopticBranches(things, pixels, PanopticLabels.of(specs[things], specs[pixels]))  # type: ignore[arg-type]

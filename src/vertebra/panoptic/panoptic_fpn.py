@@ -79,41 +79,6 @@ def fuse(objects: InstancePrediction, pixels: SegmentPrediction, rule: FusionRul
     )
 
 
-def fuse_segments(
-    rles: Sequence[Region],
-    scores: np.ndarray,
-    class_ids: np.ndarray,
-    size: tuple[int, int],
-    labels: PanopticLabels,
-    rule: FusionRule = DEFAULT_RULE,
-) -> PanopticPrediction:
-    """The segments of an image from scored masks of things and stuff, of a decoder that predicts both alike.
-
-    Segments of one stuff class become one, with the score of the best.
-
-    Args:
-        rles: M masks of the image's size; they may overlap.
-        scores: (M,).
-        class_ids: (M,) of ``labels``.
-        size: (height, width) of the image.
-        labels: the classes.
-        rule: when segments are kept.
-    """
-    pasted, kept = paste_objects(rles, scores, size, rule.max_overlap)
-    classes, values = class_ids[kept], scores[kept].astype(np.float32)
-    is_stuff = classes >= labels.thing_count
-    leaders = np.arange(len(kept))
-    _, first, inverse = np.unique(classes[is_stuff], return_index=True, return_inverse=True)
-    leaders[is_stuff] = np.flatnonzero(is_stuff)[first][inverse]
-    merged = np.concatenate([[0], leaders + 1])[pasted]
-    areas = np.bincount(merged.reshape(-1), minlength=len(kept) + 1)[1:]
-    minimum = np.where(is_stuff, rule.min_stuff_share * size[0] * size[1], 1)
-    chosen = np.flatnonzero((areas > 0) & (areas >= minimum))
-    numbers = np.zeros(len(kept) + 1, dtype=np.int32)
-    numbers[chosen + 1] = np.arange(1, len(chosen) + 1)
-    return PanopticPrediction.of(numbers[merged], classes[chosen], values[chosen], labels)
-
-
 def paste_objects(
     rles: Sequence[Region], scores: np.ndarray, size: tuple[int, int], max_overlap: float
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tests.data.readers.tool_formats import load
 from vertebra.data.open import detect_format, open_data
+from vertebra.data.readers.dota import DotaReader
 from vertebra.errors import DataError
 
 LINE = "10 10 30.5 20 25 30 5 20 small-vehicle 0\n"
@@ -75,3 +76,9 @@ def test_files_and_images_that_do_not_match(tmp_path: Path) -> None:
     (tmp_path / "images" / "P1.png").unlink()
     with pytest.raises(DataError, match="no text file of DOTA"):
         load(tmp_path, "dota")
+
+
+def test_text_with_long_numbers_is_searched_at_once(tmp_path: Path) -> None:
+    """A number that could be read in several ways would be tried in all of them, which does not end for four of 500 digits."""
+    (tmp_path / "1.txt").write_text(" ".join(["9" * 500] * 4) + "\n")
+    assert not DotaReader().looks_like(tmp_path)

@@ -26,7 +26,7 @@ from vertebra.data.readers.tool_files import DEEPEST, FIRST_FILES, edges, files_
 from vertebra.data.readers.tool_objects import Problems, ToolImage, ToolObject, coordinates, of_split, tool_annotations
 from vertebra.errors import DataError
 
-_NUMBER = rb"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = rb"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"  # one way to read any text: no backtracking
 _LINE = re.compile(
     rb"^(?:%s[ \t]+){8}(?!%s(?:[ \t]|\r?$))\S+(?:[ \t]+[012])?[ \t]*\r?$" % (_NUMBER, _NUMBER), re.MULTILINE
 )
@@ -65,7 +65,7 @@ class DotaReader(AnnotationReader):
         """All images, with the objects of their text files.
 
         Raises:
-            DataError: there is no such text file, or none of them has an image.
+            DataError: the folder has no label file of DOTA, or no label file has an image.
         """
         root, problems = root_of(path), Problems()
         pairs = _pairs(path, problems)

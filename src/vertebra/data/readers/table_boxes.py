@@ -20,7 +20,7 @@ BEYOND_SHARE = 0.01
 CONVENTIONS = ("xyxy", "xywh", "cxcywh")
 FARTHEST = 1e300
 LONGEST = 100_000  # characters of a cell with a list
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?")
 
 
 def box_values(table: Table, roles: Roles, notes: list[Note]) -> tuple[np.ndarray, np.ndarray]:
