@@ -23,7 +23,8 @@ trains each that fits for one step; do not edit. One backbone stands for its kin
 
 A cell holds how many of the {encoders} choices of encoder ({names}) fit between the backbone and neck on the left and the
 decoder above: `all`, a number, or `-` for none; it is empty where the part is newer than the table. What does not fit is refused
-when the model is built, with what would fit. A decoder that reads boxes is built with a detector, `fcos`, behind the same neck and encoder.
+when the model is built, with what would fit. A decoder that reads boxes is built with a detector,
+`fcos`, behind the same neck and encoder.
 """
 Found = dict[str, Any]
 """``encoders``: the choices; ``fits``: by backbone, neck and decoder, how many of them fit; ``refused``: why, and how often."""

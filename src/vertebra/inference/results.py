@@ -149,8 +149,8 @@ class Result:
             min_stuff_share: stuff on a smaller share of the image is dropped.
 
         Raises:
-            ConfigError: a named branch does not exist, several branches fit and none is named, the classes of pixels may overlap, or a
-                share is not within 0 and 1.
+            ConfigError: a named branch does not exist, several branches fit and none is named, the classes of pixels may overlap,
+                or a share is not within 0 and 1.
         """
         from vertebra.panoptic.branches import fused
         from vertebra.panoptic.panoptic_fpn import FusionRule
