@@ -133,7 +133,7 @@ def _extent(profile: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _inner_share(profile: Tensor, inner: Tensor, outer: Tensor) -> Tensor:
-    """The distance in cells from the center of a cell above 0 to where the values cross 0 toward its neighbor; 0.5 at the border."""
+    """Distance in cells from the center of a cell above 0 to where the values cross 0 toward its neighbor; 0.5 at the border."""
     length = profile.shape[-1]
     high = profile.gather(-1, inner).clamp(min=1e-6)
     low = profile.gather(-1, outer.clamp(0, length - 1)).clamp(max=0)
